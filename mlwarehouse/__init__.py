@@ -1,0 +1,1 @@
+from mlwarehouse._version import __version__

@@ -1,0 +1,141 @@
+"""Settings: one visible tuple, each readable from the environment.
+
+The environment name of a setting is ``MLWAREHOUSE_`` and its name in capitals; a value given in code wins over it.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlwarehouse.errors import InvalidInputError
+
+ENVIRONMENT_PREFIX = "MLWAREHOUSE_"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting.
+
+    Attributes:
+        name: Lower-case name; the attribute of `Settings` and, with the prefix, the environment variable.
+        default: Its value when nobody says otherwise, as text.
+        help: One sentence for the reader of the docs.
+        choices: The only values allowed; empty when any text, or any number, is.
+    """
+
+    name: str
+    default: str
+    help: str
+    choices: tuple[str, ...] = ()
+
+    @property
+    def environment_name(self) -> str:
+        """The environment variable that sets it."""
+        return ENVIRONMENT_PREFIX + self.name.upper()
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting("uri", "./mlwarehouse", "Where the warehouse is: a folder (or, later, an object-store address)."),
+    Setting(
+        "spool_dir",
+        "",
+        "Folder for this machine's spools; empty means `_spool/` inside the warehouse folder.",
+    ),
+    Setting(
+        "durability",
+        "interval",
+        "When a logged record is forced to disk: `interval` (each second and at run end), `always`, or `os`.",
+        ("interval", "always", "os"),
+    ),
+    Setting(
+        "committer",
+        "auto",
+        "`auto` starts the committing process when there is something to commit; `off` leaves it to `mlwarehouse sync`.",
+        ("auto", "off"),
+    ),
+    Setting("commit_interval_s", "1.0", "Seconds between two commits of the committer while something is logged."),
+    Setting("committer_idle_s", "5.0", "Seconds without a live writer after which the committer ends."),
+    Setting("heartbeat_s", "30", "Seconds between two heartbeats of a run; a run is lost after missing two."),
+    Setting("actor", "", "The name written beside every change; empty means the login name."),
+    Setting("spark_jars_dir", "", "Folder holding Delta's jars for Spark; empty means the user's cache folder."),
+    Setting("capture_code", "on", "Whether a run records git commit, branch, entry point and packages.", ("on", "off")),
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings in force, typed. Build it by `load_settings`."""
+
+    uri: str
+    spool_dir: str
+    durability: str
+    committer: str
+    commit_interval_s: float
+    committer_idle_s: float
+    heartbeat_s: float
+    actor: str
+    spark_jars_dir: str
+    capture_code: bool
+
+
+def load_settings(**overrides: str | float | bool) -> Settings:
+    """Read the settings from the environment, with some given in code.
+
+    Args:
+        **overrides: Values by setting name; they win over the environment.
+
+    Returns:
+        The settings, typed.
+
+    Raises:
+        InvalidInputError: An unknown name, a value outside the choices, or text where a number is needed.
+    """
+    known = {s.name: s for s in SETTINGS}
+    for name in overrides:
+        if name not in known:
+            raise InvalidInputError(f"Unknown setting `{name}`; the settings are {', '.join(known)}.")
+    values = {name: _text(s, overrides.get(name)) for name, s in known.items()}
+    return Settings(
+        uri=values["uri"],
+        spool_dir=values["spool_dir"],
+        durability=values["durability"],
+        committer=values["committer"],
+        commit_interval_s=_number(known["commit_interval_s"], values["commit_interval_s"]),
+        committer_idle_s=_number(known["committer_idle_s"], values["committer_idle_s"]),
+        heartbeat_s=_number(known["heartbeat_s"], values["heartbeat_s"]),
+        actor=values["actor"],
+        spark_jars_dir=values["spark_jars_dir"],
+        capture_code=values["capture_code"] == "on",
+    )
+
+
+def cache_dir() -> Path:
+    """The user's cache folder for things that can be fetched or made again (``XDG_CACHE_HOME`` is honoured)."""
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return Path(base) / "mlwarehouse"
+
+
+def _text(setting: Setting, given: str | float | bool | None) -> str:
+    if given is None:
+        value = os.environ.get(setting.environment_name, setting.default)
+    elif isinstance(given, bool):
+        value = "on" if given else "off"
+    else:
+        value = str(given)
+    if setting.choices and value not in setting.choices:
+        raise InvalidInputError(
+            f"Setting `{setting.name}` ({setting.environment_name}) is `{value}`; it must be one of "
+            f"{', '.join(setting.choices)}."
+        )
+    return value
+
+
+def _number(setting: Setting, value: str) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        raise InvalidInputError(
+            f"Setting `{setting.name}` ({setting.environment_name}) is `{value}`; it must be a number."
+        ) from None

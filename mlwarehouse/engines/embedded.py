@@ -1,0 +1,156 @@
+"""The embedded engine: delta-rs writes, DuckDB answers; no server, no JVM."""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from mlwarehouse.engines import embedded_commit
+from mlwarehouse.engines.base import Appended, Reading, Txn
+from mlwarehouse.engines.casting import cast_strict, plain_types
+from mlwarehouse.engines.embedded_tables import EmbeddedTables
+from mlwarehouse.engines.render import needed, parse_select, render, with_views
+from mlwarehouse.errors import CastError, SqlError, StorageError
+from mlwarehouse.tables import TABLES_BY_NAME, TableSpec
+
+_NEWEST = Reading()
+
+
+class EmbeddedEngine:
+    """Reads and writes the tables of a warehouse folder inside this process.
+
+    Threads may share it; a process forked from one that has used it must build its own.
+    """
+
+    name = "embedded"
+
+    def __init__(self, tables_folder: Path) -> None:
+        """Work on the tables under ``tables_folder``; nothing is opened yet."""
+        self.tables = EmbeddedTables(tables_folder)
+        self._connection: duckdb.DuckDBPyConnection | None = None
+        self._lock = threading.Lock()
+
+    def create_tables(self, specs: Sequence[TableSpec]) -> None:
+        """See `Engine.create_tables`."""
+        self.tables.create(specs)
+
+    def append(self, spec: TableSpec, rows: Any, *, txns: Sequence[Txn] = ()) -> Appended:
+        """See `Engine.append`; ``rows`` is a `pyarrow.Table`."""
+        if not isinstance(rows, pa.Table):
+            raise CastError(f"Rows for table `{spec.name}` must be a pyarrow.Table; got {type(rows).__name__}.")
+        rows = cast_strict(rows, spec)
+        if txns and (self.transaction_version(spec, txns[0].app_id) or 0) >= txns[0].version:
+            return Appended(self.version(spec), applied=False, n_rows=0)
+        folder = self.tables.path(spec)
+        try:
+            files = [embedded_commit.stage(folder, spec, rows)] if rows.num_rows else []
+        except OSError as error:
+            raise StorageError(f"Table `{spec.name}` in `{folder}` couldn't be written: {error}") from error
+        return embedded_commit.commit(folder, spec, files, txns)
+
+    def version(self, spec: TableSpec) -> int:
+        """See `Engine.version`."""
+        return self.tables.handle(spec).version()
+
+    def transaction_version(self, spec: TableSpec, app_id: str) -> int | None:
+        """See `Engine.transaction_version`."""
+        return self.tables.handle(spec).transaction_version(app_id)
+
+    def query(
+        self, sql: str, *, reading: Reading | None = None, parameters: Mapping[str, Any] | None = None
+    ) -> pa.Table:
+        """See `Engine.query`."""
+        tree = parse_select(sql)
+        _, tables = needed(tree)
+        text = render(with_views(tree, leaves={t: f"mlw_table_{t}" for t in tables}, dialect="duckdb"), dialect="duckdb")
+        cursor = self._cursor()
+        try:
+            for name in tables:
+                self._attach(cursor, TABLES_BY_NAME[name], reading or _NEWEST)
+            result: pa.Table = cursor.execute(text, dict(parameters) if parameters else None).to_arrow_table()
+        except duckdb.Error as error:
+            raise SqlError(f"The question failed: {str(error).strip().splitlines()[0]}") from error
+        finally:
+            cursor.close()
+        return plain_types(result)
+
+    def close(self) -> None:
+        """See `Engine.close`."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    def _cursor(self) -> duckdb.DuckDBPyConnection:
+        with self._lock:
+            if self._connection is None:
+                connection = duckdb.connect(
+                    config={
+                        "autoinstall_known_extensions": "false",
+                        "autoload_known_extensions": "false",
+                        # A name in SQL must never find a variable of the calling program.
+                        "python_enable_replacements": "false",
+                    }
+                )
+                connection.execute("SET TimeZone = 'UTC'")
+                # Files never change once written, so what was read of their footers stays true.
+                connection.execute("SET parquet_metadata_cache = true")
+                self._connection = connection
+            return self._connection.cursor()
+
+    def _attach(self, cursor: duckdb.DuckDBPyConnection, spec: TableSpec, reading: Reading) -> None:
+        """Make a table visible to one cursor, as a view of its own over files and overlay."""
+        version = reading.versions.get(spec.name)
+        _, files, there = self.tables.at(spec, version)
+        columns = spec.all_columns
+        parts = []
+        if files:
+            listed = ", ".join(_quoted(_local(f)) for f in files)
+            # A table that has gained columns has files without them; only then is each file's own schema looked at.
+            union = ", union_by_name = true" if spec.version > 1 else ""
+            selected = ", ".join(
+                _name(c.name) if c.name in there else f"CAST(NULL AS {_DUCKDB_TYPES[c.type]}) AS {_name(c.name)}"
+                for c in columns
+            )
+            where = f" WHERE recorded_at <= {_moment(reading.as_of)}" if reading.as_of is not None else ""
+            parts.append(f"SELECT {selected} FROM read_parquet([{listed}]{union}){where}")
+        overlay = reading.overlay.get(spec.name)
+        if overlay is not None and overlay.num_rows and reading.as_of is None:
+            cursor.register(f"mlw_overlay_{spec.name}", overlay)
+            parts.append(f"SELECT {', '.join(_name(c.name) for c in columns)} FROM mlw_overlay_{spec.name}")
+        if not parts:
+            nulls = ", ".join(f"CAST(NULL AS {_DUCKDB_TYPES[c.type]}) AS {_name(c.name)}" for c in columns)
+            parts.append(f"SELECT {nulls} WHERE false")
+        cursor.execute(f"CREATE OR REPLACE TEMP VIEW mlw_table_{spec.name} AS {' UNION ALL '.join(parts)}")
+
+
+_DUCKDB_TYPES = {
+    "string": "VARCHAR",
+    "long": "BIGINT",
+    "integer": "INTEGER",
+    "double": "DOUBLE",
+    "boolean": "BOOLEAN",
+    "timestamp": "TIMESTAMPTZ",
+}
+
+
+def _name(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _local(uri: str) -> str:
+    return uri.removeprefix("file://")
+
+
+def _moment(when: dt.datetime) -> str:
+    return f"TIMESTAMPTZ '{when.astimezone(dt.UTC).strftime('%Y-%m-%d %H:%M:%S.%f')}+00'"

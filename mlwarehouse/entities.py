@@ -1,0 +1,157 @@
+"""The words of the field as small immutable objects, in MLflow's attribute shape.
+
+Times are integers of milliseconds since the epoch (UTC) where MLflow has them so (`RunInfo.start_time`,
+`Metric.timestamp`); the tables hold UTC microseconds.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+class RunStatus(enum.StrEnum):
+    """The status of a run, in MLflow's words."""
+
+    RUNNING = "RUNNING"
+    SCHEDULED = "SCHEDULED"
+    FINISHED = "FINISHED"
+    FAILED = "FAILED"
+    KILLED = "KILLED"
+
+
+class ViewType(enum.IntEnum):
+    """Which runs or experiments a search looks at; the numbers are MLflow's."""
+
+    ACTIVE_ONLY = 1
+    DELETED_ONLY = 2
+    ALL = 3
+
+
+class Stage(enum.StrEnum):
+    """The stages a model version can be in."""
+
+    NONE = "None"
+    DEVELOPMENT = "Development"
+    STAGING = "Staging"
+    PRODUCTION = "Production"
+    ARCHIVED = "Archived"
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A named group of runs."""
+
+    experiment_id: str
+    name: str
+    lifecycle_stage: str = "active"
+    tags: Mapping[str, str] = field(default_factory=dict)
+    creation_time: int | None = None
+    last_update_time: int | None = None
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric point."""
+
+    key: str
+    value: float
+    timestamp: int
+    step: int
+    run_id: str | None = None
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """A run's identity and state."""
+
+    run_id: str
+    experiment_id: str
+    run_name: str | None
+    user_id: str | None
+    status: str
+    start_time: int
+    end_time: int | None
+    lifecycle_stage: str
+    artifact_uri: str
+
+
+@dataclass(frozen=True)
+class RunData:
+    """A run's latest metrics, its params and its tags."""
+
+    metrics: Mapping[str, float]
+    params: Mapping[str, str]
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A recorded run: what `get_run` returns and `search_runs(output_format="list")` lists."""
+
+    info: RunInfo
+    data: RunData
+
+    @property
+    def run_id(self) -> str:
+        """Short form of ``info.run_id``."""
+        return self.info.run_id
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """One numbered, immutable entry under a registered model."""
+
+    name: str
+    version: int
+    creation_timestamp: int
+    current_stage: str = Stage.NONE
+    description: str | None = None
+    user_id: str | None = None
+    source: str | None = None
+    run_id: str | None = None
+    status: str = "READY"
+    digest: str | None = None
+    aliases: tuple[str, ...] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)
+    last_updated_timestamp: int | None = None
+
+    @property
+    def uri(self) -> str:
+        """``models:/<name>/<version>``."""
+        return f"models:/{self.name}/{self.version}"
+
+
+@dataclass(frozen=True)
+class RegisteredModel:
+    """A name under which model versions are numbered."""
+
+    name: str
+    creation_timestamp: int
+    last_updated_timestamp: int | None = None
+    description: str | None = None
+    aliases: Mapping[str, int] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A pin: one table version per table, small and printable.
+
+    Attributes:
+        warehouse_id: The warehouse it belongs to.
+        taken_at: Milliseconds since the epoch (UTC).
+        versions: Delta table version by table name.
+    """
+
+    warehouse_id: str
+    taken_at: int
+    versions: Mapping[str, int]
+
+    def __str__(self) -> str:
+        return json.dumps(
+            {"warehouse_id": self.warehouse_id, "taken_at": self.taken_at, "versions": dict(self.versions)},
+            separators=(",", ":"),
+        )

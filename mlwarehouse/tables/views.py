@@ -1,0 +1,105 @@
+"""The views: SQL files shipped with the package, read as text.
+
+One view a file in ``sql/views``, in DuckDB's dialect, opening with a comment block that says what it is::
+
+    -- purpose: The state of each run now.
+    -- grain: One run.
+    -- depends: run_events, experiments
+    -- column run_id: The run.
+
+A new view is one new file and one entry in `VIEWS`; the docs page and the tests follow from it. Reports for
+dashboards and BI tools are views like any other, in ``sql/reports``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+VIEWS: tuple[str, ...] = (
+    "experiments",
+    "runs",
+    "params",
+    "metric_summaries",
+    "tags",
+    "artifacts",
+    "inputs",
+    "registered_models",
+    "model_versions",
+    "model_aliases",
+)
+"""The views of the current state, each after those it depends on."""
+
+REPORTS: tuple[str, ...] = ()
+"""The views for dashboards and BI tools, each after those it depends on."""
+
+
+@dataclass(frozen=True)
+class ViewSpec:
+    """One view.
+
+    Attributes:
+        name: File name without suffix, and the name in SQL.
+        purpose: What it answers.
+        grain: What one row stands for.
+        depends: Tables and views it reads.
+        columns: Text of the docs by column name, in order.
+        sql: The `SELECT`, in DuckDB's dialect, without the header.
+    """
+
+    name: str
+    purpose: str
+    grain: str
+    depends: tuple[str, ...]
+    columns: dict[str, str]
+    sql: str
+
+
+@cache
+def view(name: str) -> ViewSpec:
+    """Read one view by name.
+
+    Args:
+        name: An entry of `VIEWS` or `REPORTS`.
+
+    Returns:
+        The view with its header taken apart.
+
+    Raises:
+        KeyError: No view has this name.
+        ValueError: The file's header lacks purpose, grain, depends or columns.
+    """
+    folder = "views" if name in VIEWS else "reports" if name in REPORTS else None
+    if folder is None:
+        raise KeyError(name)
+    text = (resources.files("mlwarehouse") / "sql" / folder / f"{name}.sql").read_text(encoding="utf-8")
+    return parse_view(name, text)
+
+
+def all_views() -> tuple[ViewSpec, ...]:
+    """All views and reports, each after those it depends on."""
+    return tuple(view(name) for name in (*VIEWS, *REPORTS))
+
+
+def parse_view(name: str, text: str) -> ViewSpec:
+    """Take a view file's header and query apart; see the module's text for the form."""
+    header: dict[str, str] = {}
+    columns: dict[str, str] = {}
+    lines = text.splitlines()
+    body_from = 0
+    for number, line in enumerate(lines):
+        if not line.startswith("--"):
+            body_from = number
+            break
+        word, _, rest = line[2:].strip().partition(":")
+        if word.startswith("column "):
+            columns[word.removeprefix("column ").strip()] = rest.strip()
+        elif rest:
+            header[word] = rest.strip()
+    missing = [w for w in ("purpose", "grain", "depends") if w not in header]
+    if missing or not columns:
+        raise ValueError(f"View `{name}` lacks {', '.join(missing) or 'column lines'} in its header.")
+    depends = tuple(d.strip() for d in header["depends"].split(",") if d.strip())
+    sql = "\n".join(lines[body_from:]).strip().rstrip(";")
+    return ViewSpec(name, header["purpose"], header["grain"], depends, columns, sql)
