@@ -96,6 +96,10 @@ class Engine(Protocol):
         """The last transaction number that `app_id` recorded in a table, or None."""
         ...
 
+    def state(self, spec: TableSpec, app_id: str) -> tuple[int, int | None]:
+        """`version` and `transaction_version` of one and the same snapshot."""
+        ...
+
     def query(
         self, sql: str, *, reading: Reading | None = None, parameters: Mapping[str, Any] | None = None
     ) -> pa.Table:

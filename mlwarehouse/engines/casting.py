@@ -29,7 +29,7 @@ def cast_strict(rows: pa.Table, spec: TableSpec) -> pa.Table:
     for name in rows.column_names:
         if name not in known:
             raise CastError(f"Table `{spec.name}` has no column `{name}`.{did_you_mean(name, known)}")
-    columns = []
+    columns: list[pa.ChunkedArray | pa.Array] = []
     for field in schema:
         if field.name not in rows.column_names:
             if not field.nullable:
@@ -38,7 +38,8 @@ def cast_strict(rows: pa.Table, spec: TableSpec) -> pa.Table:
             continue
         column = rows.column(field.name)
         try:
-            column = column.cast(field.type, safe=True)
+            if not _is_coded_text(column.type, field.type):
+                column = column.cast(field.type, safe=True)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise CastError(
                 f"Column `{field.name}` of table `{spec.name}` is declared {field.type} and got {column.type}: {error}."
@@ -49,7 +50,12 @@ def cast_strict(rows: pa.Table, spec: TableSpec) -> pa.Table:
                 f"{rows.num_rows} rows are."
             )
         columns.append(column)
-    return pa.table(columns, schema=schema)
+    return pa.table(columns, names=schema.names)
+
+
+def _is_coded_text(got: pa.DataType, wanted: pa.DataType) -> bool:
+    """Whether a column is dictionary-encoded text where text is declared: the same values, cheaper to write."""
+    return bool(pa.types.is_string(wanted) and pa.types.is_dictionary(got) and pa.types.is_string(got.value_type))
 
 
 def plain_types(rows: pa.Table) -> pa.Table:

@@ -62,6 +62,10 @@ class EmbeddedEngine:
         """See `Engine.transaction_version`."""
         return self.tables.handle(spec).transaction_version(app_id)
 
+    def state(self, spec: TableSpec, app_id: str) -> tuple[int, int | None]:
+        """See `Engine.state`."""
+        return self.tables.state(spec, app_id)
+
     def query(
         self, sql: str, *, reading: Reading | None = None, parameters: Mapping[str, Any] | None = None
     ) -> pa.Table:

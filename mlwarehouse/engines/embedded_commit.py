@@ -74,13 +74,15 @@ def stage(folder: Path, spec: TableSpec, rows: pa.Table) -> StagedFile:
     path = folder / f"part-{uuid.uuid4()}.parquet"
     # Numbers that grow steadily (times, steps, sequence numbers) shrink to almost nothing as deltas.
     deltas = [f.name for f in rows.schema if pa.types.is_integer(f.type) or pa.types.is_timestamp(f.type)]
-    dictionaries = [f.name for f in rows.schema if pa.types.is_string(f.type)]
+    dictionaries = [f.name for f in rows.schema if pa.types.is_string(f.type) or pa.types.is_dictionary(f.type)]
     pq.write_table(
         rows,
         path,
         compression="zstd",
         row_group_size=ROW_GROUP_ROWS,
         use_dictionary=dictionaries,
+        # Without Arrow's own schema in the footer: dictionary-encoded text is text for every reader.
+        store_schema=False,
         column_encoding={name: "DELTA_BINARY_PACKED" for name in deltas},
     )
     sync(path)

@@ -35,12 +35,19 @@ def column_stats(rows: pa.Table) -> dict[str, Any]:
             continue
         if pa.types.is_boolean(field.type):
             continue
-        extremes = pc.min_max(column)
+        extremes = pc.min_max(_values(column))
         low, high = _json(extremes["min"].as_py()), _json(extremes["max"].as_py())
         if low is None or high is None:
             continue
         minimum[field.name], maximum[field.name] = low, high
     return {"numRecords": rows.num_rows, "minValues": minimum, "maxValues": maximum, "nullCount": nulls}
+
+
+def _values(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The values among which a column's extremes are: of dictionary-encoded text, the dictionaries."""
+    if not pa.types.is_dictionary(column.type):
+        return column
+    return pa.chunked_array([chunk.dictionary for chunk in column.chunks], column.type.value_type)
 
 
 def _json(value: Any) -> Any:

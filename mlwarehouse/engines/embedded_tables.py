@@ -106,6 +106,12 @@ class EmbeddedTables:
                 table = self._reopened(spec)
             return table
 
+    def state(self, spec: TableSpec, app_id: str) -> tuple[int, int | None]:
+        """The newest version of a table, and the last transaction number of ``app_id`` in it."""
+        table = self.handle(spec)
+        with self._lock:
+            return table.version(), table.transaction_version(app_id)
+
     def at(self, spec: TableSpec, version: int | None) -> tuple[int, list[str], frozenset[str]]:
         """One version of a table.
 

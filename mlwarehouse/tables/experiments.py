@@ -20,6 +20,6 @@ EXPERIMENT_EVENTS = TableSpec(
         "An experiment exists from its first `created` row; later `created` rows of the same id change nothing.",
         "The id of an experiment made here is derived from its name, so two machines that create the same name "
         "at once create the same experiment.",
-        "The name is that of the last `created` or `renamed` row in event order.",
+        "The name is that of the last `renamed` row in event order, or else of the first `created` row.",
     ),
 )

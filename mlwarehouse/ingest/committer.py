@@ -1,0 +1,103 @@
+"""The committer: a process of its own that drains this machine's spool into the tables, about once a second.
+
+Started on demand by whoever logs, elected by a file lock that dies with its holder, and gone when nothing is left to
+do. ``python -m mlwarehouse.ingest.committer WAREHOUSE SPOOL INTERVAL IDLE`` is what gets started.
+"""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from mlwarehouse.ingest.spool_folder import SpoolFolder
+
+LOGGER = logging.getLogger("mlwarehouse.committer")
+
+RETRY_S = 5.0
+"""Pause after a commit that failed: the storage may come back."""
+
+
+def start_committer(warehouse_root: Path, folder: SpoolFolder, *, interval_s: float, idle_s: float) -> None:
+    """Start a committer unless one is alive; of several started at once one is elected and the others end.
+
+    It is a new process, never a fork, in a session of its own: it outlives the caller and its terminal.
+    """
+    if folder.has_committer():
+        return
+    with open(folder.log_path, "ab") as log:
+        subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "mlwarehouse.ingest.committer",
+                str(warehouse_root),
+                str(folder.path),
+                str(interval_s),
+                str(idle_s),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+
+
+def run_committer(warehouse_root: Path, folder: SpoolFolder, *, interval_s: float, idle_s: float) -> int:
+    """Be the committer until there is nothing left to do.
+
+    Args:
+        warehouse_root: The warehouse's folder.
+        folder: The spool.
+        interval_s: Seconds between two batches.
+        idle_s: Seconds without a live writer after which to end.
+
+    Returns:
+        Rows committed; 0 when another committer is alive.
+    """
+    # Only the elected process pays for the engine.
+    with folder.committer_lock() as elected:
+        if not elected:
+            return 0
+        from mlwarehouse.engines.embedded import EmbeddedEngine
+        from mlwarehouse.ingest.drain import Drain
+
+        drain: Drain | None = None
+        engine = EmbeddedEngine(warehouse_root / "tables")
+        n_rows = 0
+        idle_since = time.monotonic()
+        while True:
+            started = time.monotonic()
+            try:
+                if drain is None:
+                    drain = Drain(folder, engine)
+                drained = drain.step()
+            except Exception:
+                # Nothing is lost: the spool keeps it, and the plan is taken up again from the file.
+                LOGGER.exception("a batch couldn't be committed; trying again in %s s", RETRY_S)
+                drain = None
+                time.sleep(RETRY_S)
+                if not warehouse_root.exists():
+                    return n_rows
+                continue
+            n_rows += drained.n_rows
+            now = time.monotonic()
+            if drained.n_rows or drained.n_live:
+                idle_since = now
+            elif now - idle_since >= idle_s:
+                return n_rows
+            time.sleep(max(0.01, interval_s - (now - started)))
+
+
+def main(arguments: list[str]) -> int:
+    """The process's entry point."""
+    root, spool, interval_s, idle_s = arguments
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(process)d %(levelname)s %(message)s")
+    run_committer(Path(root), SpoolFolder(Path(spool)), interval_s=float(interval_s), idle_s=float(idle_s))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

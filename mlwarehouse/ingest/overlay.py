@@ -1,0 +1,92 @@
+"""What is logged and not yet committed, as rows: the spool read as the tables' newest part.
+
+Consistent with the tables: the plan is read, then the tables' versions, then the spool, then the plan again; if it is
+the same, a table that has the plan's number holds the plan's stretches, and one that lacks it holds all before them.
+"""
+
+from __future__ import annotations
+
+import time
+
+import pyarrow as pa
+
+from mlwarehouse.engines.base import Engine, Reading
+from mlwarehouse.errors import StorageError
+from mlwarehouse.ingest.decode import experiment_names, rows_of
+from mlwarehouse.ingest.drain import cut, settled_experiments
+from mlwarehouse.ingest.plan import Plan, read_plan
+from mlwarehouse.ingest.spool_folder import SpoolFolder
+from mlwarehouse.ingest.spool_format import HEADER_SLOTS
+from mlwarehouse.ingest.spool_reader import SegmentReader, Slots
+from mlwarehouse.tables import TABLES
+
+TRIES = 50
+"""The plan changes about once a second and one try takes milliseconds."""
+
+
+def fresh_reading(folder: SpoolFolder, engine: Engine) -> Reading:
+    """A reading of everything logged on this machine and everything committed anywhere.
+
+    Args:
+        folder: This machine's spool.
+        engine: The engine that will answer.
+
+    Returns:
+        A reading pinned to table versions, with the rows that are still in the spool.
+
+    Raises:
+        StorageError: The spool kept changing under the reader.
+    """
+    if not folder.exists:
+        return Reading()
+    for _ in range(TRIES):
+        plan = read_plan(folder)
+        segments = folder.segments()
+        if not segments:
+            # Nothing is in the spool; and what left it is committed, since a plan is committed before it is let go.
+            return Reading()
+        spool_id = folder.spool_id
+        states = {spec.name: engine.state(spec, spool_id) for spec in TABLES}
+        stretches = []
+        for path in segments:
+            stretch = SegmentReader(path).read(plan.before.get(path.name, HEADER_SLOTS))
+            if stretch is not None:
+                stretches.append((path.name, stretch))
+        if read_plan(folder) != plan:
+            continue
+        overlay = _rows(engine, plan, stretches, {n: (t or 0) >= plan.batch for n, (_, t) in states.items()})
+        return Reading(versions={n: v for n, (v, _) in states.items()}, overlay=overlay)
+    raise StorageError(f"The spool in `{folder.path}` changed {TRIES} times while it was read; try again.")
+
+
+def _rows(
+    engine: Engine, plan: Plan, stretches: list[tuple[str, Slots]], has_plan: dict[str, bool]
+) -> dict[str, pa.Table]:
+    planned = [cut(s, plan.after.get(n, HEADER_SLOTS)) for n, s in stretches]
+    behind = [_behind(s, plan.after.get(n, HEADER_SLOTS)) for n, s in stretches]
+    experiments = {**plan.experiments, **settled_experiments(engine, experiment_names(behind))}
+    rows = rows_of(planned, recorded_at=plan.recorded_at, experiments=experiments)
+    overlay = {name: table for name, table in rows.items() if not has_plan[name]}
+    now = max(time.time_ns() // 1000, plan.recorded_at + 1)
+    for name, table in rows_of(behind, recorded_at=now, experiments=experiments).items():
+        overlay[name] = _joined(overlay[name], table) if name in overlay else table
+    return overlay
+
+
+def _behind(stretch: Slots, start: int) -> Slots:
+    """A stretch without what lies before a slot index."""
+    first_seq = stretch.first_seq + start
+    keep = stretch.seqs >= first_seq
+    return Slots(
+        stretch.writer_id,
+        stretch.first_seq,
+        stretch.end,
+        stretch.points[keep],
+        stretch.seqs[keep],
+        [r for r in stretch.records if r.seq >= first_seq],
+        stretch.series,
+    )
+
+
+def _joined(first: pa.Table, second: pa.Table) -> pa.Table:
+    return pa.concat_tables([first, second]).unify_dictionaries()

@@ -1,0 +1,330 @@
+"""A run while it is being logged to."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol
+
+from mlwarehouse.artifacts import ArtifactStore, clean_path
+from mlwarehouse.entities import RunInfo, RunStatus
+from mlwarehouse.errors import InvalidInputError, NotFoundError, ParamConflictError, RunFinishedError
+from mlwarehouse.ingest.datasets import describe_dataset
+from mlwarehouse.ingest.spool_writer import SpoolWriter
+
+if TYPE_CHECKING:
+    from typing import Self
+
+HEARTBEATS_TO_MISS = 2
+"""A run is lost when this many heartbeats in a row didn't come."""
+
+
+class Ended(Protocol):
+    """Told when a run ends."""
+
+    def __call__(self, run: ActiveRun) -> None:
+        """The run has ended and its records are in the spool."""
+        ...
+
+
+class ActiveRun:
+    """A run that this process logs to. Get one from `start_run`; it is a context manager that ends the run.
+
+    Its methods return when the operating system has the record, so killing the process loses nothing; they never wait
+    for a disk or a commit. Threads may share it, and a forked child may go on logging to it.
+
+    Attributes:
+        info: Identity and state, in MLflow's shape.
+    """
+
+    def __init__(
+        self,
+        *,
+        info: RunInfo,
+        attempt: int,
+        writer: SpoolWriter,
+        artifacts: ArtifactStore,
+        actor: str,
+        params: Mapping[str, str],
+        on_end: Ended,
+    ) -> None:
+        """Made by `Logger.start_run`."""
+        self.info = info
+        self.attempt = attempt
+        self._writer = writer
+        self._artifacts = artifacts
+        self._actor = actor
+        self._params = dict(params)
+        self._on_end = on_end
+        self._is_ended = False
+        self._run = (info.run_id, attempt)
+        self._series = writer.series_map()
+
+    @property
+    def run_id(self) -> str:
+        """Short form of ``info.run_id``."""
+        return self.info.run_id
+
+    def log_metric(
+        self,
+        key: str,
+        value: float,
+        step: int | None = None,
+        timestamp: int | None = None,
+        context: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Log one metric point.
+
+        Args:
+            key: The metric's name.
+            value: A number; NaN and the infinities are kept.
+            step: The x of the point; None means 0.
+            timestamp: Milliseconds since the epoch; None means now.
+            context: What sets this series apart from others of the same name, such as ``{"subset": "val"}``.
+
+        Raises:
+            InvalidInputError: The value isn't a number, or the step isn't a whole number.
+            RunFinishedError: The run has ended.
+        """
+        if self._is_ended:
+            raise self._finished("metric", key)
+        self._writer.put_point(
+            self._series,
+            key if context is None else (key, context_text(context)),
+            self._run,
+            0 if step is None else step,
+            value,
+            time.time_ns() // 1000 if timestamp is None else timestamp * 1000,
+        )
+
+    def log_metrics(
+        self,
+        metrics: Mapping[str, float],
+        step: int | None = None,
+        timestamp: int | None = None,
+        context: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Log points of several metrics at one step and time; see `log_metric`."""
+        if self._is_ended:
+            raise self._finished("metrics", ", ".join(metrics))
+        text = None if context is None else context_text(context)
+        at = time.time_ns() // 1000 if timestamp is None else timestamp * 1000
+        at_step = 0 if step is None else step
+        put, series, run = self._writer.put_point, self._series, self._run
+        for key, value in metrics.items():
+            put(series, key if text is None else (key, text), run, at_step, value, at)
+
+    def log_param(self, key: str, value: Any) -> None:
+        """Set one param; see `log_params`."""
+        self.log_params({key: value})
+
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        """Set params: all of them, or none when one is refused.
+
+        Args:
+            params: Values by name; a value is kept as its text, of any length, and as a number where it is one.
+
+        Raises:
+            ParamConflictError: A param is set already with another value. The same value again is fine.
+            RunFinishedError: The run has ended.
+        """
+        texts = {self._name("param", k): param_text(v) for k, v in params.items()}
+        for key, text in texts.items():
+            if self._params.get(key, text) != text:
+                raise ParamConflictError(
+                    f"Param `{key}` of run `{self.run_id}` is `{self._params[key]}` and was set again to `{text}`; "
+                    "params are written once. Log a value that changes as a metric or a tag."
+                )
+        fresh = {k: v for k, v in texts.items() if k not in self._params}
+        if self._is_ended:
+            raise self._finished("params", ", ".join(texts))
+        if fresh:
+            rows = [[k, v, param_number(v)] for k, v in fresh.items()]
+            self._put("param_events", {}, ["key", "value", "value_number"], rows)
+            self._params.update(fresh)
+
+    def set_tag(self, key: str, value: Any) -> None:
+        """Set one tag; the last value set wins."""
+        self.set_tags({key: value})
+
+    def set_tags(self, tags: Mapping[str, Any]) -> None:
+        """Set tags; values are kept as text."""
+        rows = [[self._name("tag", k), str(v)] for k, v in tags.items()]
+        if self._is_ended:
+            raise self._finished("tags", ", ".join(tags))
+        if rows:
+            self._put("tag_events", {"actor": self._actor}, ["key", "value"], rows)
+
+    def delete_tag(self, key: str) -> None:
+        """Remove a tag; its history stays."""
+        if self._is_ended:
+            raise self._finished("tag", key)
+        self._put("tag_events", {"actor": self._actor}, ["key", "value"], [[self._name("tag", key), None]])
+
+    def log_artifact(self, local_path: str | Path, artifact_path: str | None = None) -> None:
+        """Store a file, or a folder with all that is in it.
+
+        Args:
+            local_path: The file or folder.
+            artifact_path: Folder within the run's artifacts to put it in; None means at the top.
+
+        Raises:
+            NotFoundError: There is no such file.
+            InvalidInputError: A path that leaves the run's artifacts.
+            RunFinishedError: The run has ended.
+        """
+        path = Path(local_path)
+        if path.is_dir():
+            self.log_artifacts(path, path.name if artifact_path is None else f"{artifact_path}/{path.name}")
+            return
+        if not path.is_file():
+            raise NotFoundError(f"The artifact `{path}` can't be logged: there is no such file.")
+        name = path.name if artifact_path is None else f"{artifact_path}/{path.name}"
+        self.log_files({name: path})
+
+    def log_artifacts(self, local_dir: str | Path, artifact_path: str | None = None) -> None:
+        """Store all files under a folder; see `log_artifact`."""
+        folder = Path(local_dir)
+        if not folder.is_dir():
+            raise NotFoundError(f"The artifacts in `{folder}` can't be logged: there is no such folder.")
+        prefix = "" if artifact_path is None else f"{artifact_path}/"
+        self.log_files(
+            {f"{prefix}{p.relative_to(folder).as_posix()}": p for p in sorted(folder.rglob("*")) if p.is_file()}
+        )
+
+    def log_text(self, text: str, artifact_file: str) -> None:
+        """Store text as a file, in UTF-8."""
+        if self._is_ended:
+            raise self._finished("artifact", artifact_file)
+        stored = self._artifacts.put_bytes(text.encode("utf-8"))
+        self._put_artifacts("file", [[clean_path(artifact_file), stored.digest, stored.size_bytes]])
+
+    def log_dict(self, dictionary: Any, artifact_file: str) -> None:
+        """Store something as JSON."""
+        self.log_text(json.dumps(dictionary, indent=2, default=str), artifact_file)
+
+    def log_files(self, files: Mapping[str, Path], *, kind: str = "file") -> None:
+        """Store files under given paths: the bytes first, then one record for all of them.
+
+        Args:
+            files: Local files by path within the run's artifacts.
+            kind: ``file``, or ``model`` for the files of a model package.
+        """
+        if self._is_ended:
+            raise self._finished("artifacts", ", ".join(files))
+        rows = []
+        for name, path in files.items():
+            stored = self._artifacts.put_file(path)
+            rows.append([clean_path(name), stored.digest, stored.size_bytes])
+        if rows:
+            self._put_artifacts(kind, rows)
+
+    def log_input(
+        self, dataset: Any, *, name: str | None = None, context: str | None = None, source: str | None = None
+    ) -> None:
+        """Record a dataset that the run uses: its digest, columns and size; not its rows.
+
+        Args:
+            dataset: A pandas, Polars or Arrow table, a NumPy array, or the path of a file.
+            name: Its name; None takes the file's name, or ``dataset``.
+            context: What it is used for, such as ``training``.
+            source: Where it came from; None takes the file's path.
+
+        Raises:
+            InvalidInputError: Something that can't be described.
+            RunFinishedError: The run has ended.
+        """
+        described = describe_dataset(dataset, name=name, source=source)
+        if self._is_ended:
+            raise self._finished("input", described["name"])
+        row = {**described, "context": context}
+        self._writer.put_rows("input_events", {"run_id": self.run_id}, list(row), [list(row.values())])
+
+    def heartbeat(self, promise_s: float) -> None:
+        """Record that the run is alive, and promise the next sign of life."""
+        now = time.time_ns() // 1000
+        due = now + int(promise_s * 1e6)
+        self._event({"kind": "heartbeat", "heartbeat_due_at": due})
+
+    def end(self, status: str = RunStatus.FINISHED) -> None:
+        """End the run and force its records to disk; ending twice is fine.
+
+        Args:
+            status: `FINISHED`, `FAILED` or `KILLED`.
+
+        Raises:
+            InvalidInputError: Another status.
+        """
+        if status not in (RunStatus.FINISHED, RunStatus.FAILED, RunStatus.KILLED):
+            raise InvalidInputError(f"A run can't end as `{status}`; it ends as FINISHED, FAILED or KILLED.")
+        if self._is_ended:
+            return
+        self._event({"kind": "ended", "status": str(status)})
+        self._is_ended = True
+        self._writer.forget_map(self._series)
+        self._on_end(self)
+
+    def __enter__(self) -> Self:
+        """The run itself; it is active since `start_run`."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the run: as FINISHED, or FAILED when an exception passes, or KILLED when it is an interrupt."""
+        if kind is None:
+            self.end(RunStatus.FINISHED)
+        else:
+            self.end(RunStatus.KILLED if issubclass(kind, KeyboardInterrupt) else RunStatus.FAILED)
+
+    def __repr__(self) -> str:
+        state = "ended" if self._is_ended else "active"
+        return f"<ActiveRun {self.run_id} `{self.info.run_name}` of experiment {self.info.experiment_id}, {state}>"
+
+    def _event(self, columns: dict[str, Any]) -> None:
+        self._writer.put_rows(
+            "run_events",
+            {"run_id": self.run_id, "attempt": self.attempt, "actor": self._actor},
+            list(columns),
+            [list(columns.values())],
+        )
+
+    def _put(self, table: str, common: dict[str, Any], columns: list[str], rows: list[list[Any]]) -> None:
+        self._writer.put_rows(table, {"run_id": self.run_id, "attempt": self.attempt, **common}, columns, rows)
+
+    def _put_artifacts(self, kind: str, rows: list[list[Any]]) -> None:
+        self._put("artifact_events", {"kind": kind}, ["path", "digest", "size_bytes"], rows)
+
+    def _name(self, what: str, name: Any) -> str:
+        if not isinstance(name, str) or not name:
+            raise InvalidInputError(f"A {what}'s name must be text that isn't empty; got {name!r}.")
+        return name
+
+    def _finished(self, what: str, name: str) -> RunFinishedError:
+        return RunFinishedError(
+            f"The {what} `{name}` can't be logged: run `{self.run_id}` has ended. Resume it by "
+            f"`start_run(run_id='{self.run_id}')`."
+        )
+
+
+def context_text(context: Mapping[str, Any]) -> str:
+    """A context as the text that is stored: JSON with sorted keys, so equal contexts are equal texts."""
+    return json.dumps(dict(context), sort_keys=True, separators=(",", ":"), default=str)
+
+
+def param_text(value: Any) -> str:
+    """A param's value as text, as Python prints it."""
+    return str(value)
+
+
+def param_number(text: str) -> float | None:
+    """The number that a param's text is, or None. Truth values aren't numbers; nor is text with underscores."""
+    if "_" in text:
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        return None

@@ -1,0 +1,187 @@
+"""A spool folder: where the processes of one machine put what they log to one warehouse until it is committed.
+
+::
+
+    spool.json        the spool's id: the application id of its commits
+    committer.lock    held by the elected committer; the lock dies with its holder
+    plan.json         what the last batch holds, written down before it is committed
+    committed         the number of the last batch that is wholly committed, for those who wait
+    segments/         one file a writer at a time, locked by its writer as long as it lives
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import platform
+import re
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mlwarehouse.config import Settings
+from mlwarehouse.errors import StorageError
+
+
+def machine_name() -> str:
+    """A name for this machine that is stable across restarts: host name and the start of the system's machine id."""
+    host = re.sub(r"[^A-Za-z0-9.-]+", "-", platform.node()) or "host"
+    for path in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
+        try:
+            return f"{host}-{Path(path).read_text(encoding='ascii').strip()[:8]}"
+        except OSError:
+            continue
+    return host
+
+
+class SpoolFolder:
+    """This machine's spool for one warehouse."""
+
+    def __init__(self, path: Path) -> None:
+        """Name a spool folder; nothing is made until `create`."""
+        self.path = path
+        self.segments_path = path / "segments"
+        self.plan_path = path / "plan.json"
+        self._committed_path = path / "committed"
+        self.lock_path = path / "committer.lock"
+        self.log_path = path / "committer.log"
+
+    @classmethod
+    def of(cls, warehouse_root: Path, warehouse_id: str, settings: Settings) -> SpoolFolder:
+        """The spool folder of a warehouse on this machine: the setting `spool_dir`, or inside the warehouse."""
+        if settings.spool_dir:
+            return cls(Path(settings.spool_dir).expanduser().resolve() / warehouse_id / machine_name())
+        return cls(warehouse_root / "_spool" / machine_name())
+
+    @property
+    def exists(self) -> bool:
+        """Whether somebody has logged through it."""
+        return (self.path / "spool.json").exists()
+
+    @property
+    def spool_id(self) -> str:
+        """The application id of this spool's commits."""
+        try:
+            return str(json.loads((self.path / "spool.json").read_text(encoding="utf-8"))["spool_id"])
+        except (OSError, ValueError, KeyError) as error:
+            raise StorageError(f"The spool in `{self.path}` has no readable `spool.json`: {error}") from error
+
+    def create(self) -> None:
+        """Make the folder and its id; fine when they are there, or when another process makes them right now.
+
+        Raises:
+            StorageError: The place can't be written.
+        """
+        if self.exists:
+            return
+        try:
+            self.segments_path.mkdir(parents=True, exist_ok=True)
+            text = json.dumps({"spool_id": f"spool:{uuid.uuid4().hex}", "machine": machine_name()})
+            write_once(self.path / "spool.json", text)
+        except OSError as error:
+            raise StorageError(
+                f"Nothing can be logged: the spool folder `{self.path}` can't be written ({error.strerror}). "
+                "Make it writable, or choose another by MLWAREHOUSE_SPOOL_DIR."
+            ) from error
+
+    def segments(self) -> list[Path]:
+        """The segment files, in the order in which they were opened by each writer."""
+        try:
+            return sorted(p for p in self.segments_path.iterdir() if p.suffix == ".seg")
+        except FileNotFoundError:
+            return []
+
+    def committed_batch(self) -> int:
+        """The number of the last batch known to be wholly committed; 0 when none is."""
+        try:
+            return int(self._committed_path.read_text(encoding="ascii") or 0)
+        except FileNotFoundError:
+            return 0
+
+    def note_committed(self, batch: int) -> None:
+        """Tell those who wait that a batch is wholly committed. A hint: it needn't survive a power cut."""
+        temporary = self._committed_path.with_suffix(".new")
+        temporary.write_text(str(batch), encoding="ascii")
+        temporary.replace(self._committed_path)
+
+    @contextmanager
+    def committer_lock(self) -> Iterator[bool]:
+        """Try to become the committer; yields whether that worked."""
+        fd = os.open(self.lock_path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            yield try_lock(fd)
+        finally:
+            os.close(fd)
+
+    def has_committer(self) -> bool:
+        """Whether a committer is alive."""
+        return is_locked(self.lock_path)
+
+
+def try_lock(fd: int) -> bool:
+    """Take the exclusive lock on an open file unless somebody has it."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            return False
+        raise
+    return True
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a living process holds the lock of a file."""
+    try:
+        fd = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            return True
+        raise
+    finally:
+        os.close(fd)
+    return False
+
+
+def write_once(path: Path, text: str) -> None:
+    """Write a whole file and sync it, unless it is there: of several processes one wins and the others' text is gone."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    _write_synced(temporary, text)
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        pass
+    finally:
+        temporary.unlink()
+    _sync_folder(path.parent)
+
+
+def replace(path: Path, text: str) -> None:
+    """Replace a whole file and sync it: a crash leaves the old text or the new one."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    _write_synced(temporary, text)
+    temporary.replace(path)
+    _sync_folder(path.parent)
+
+
+def _write_synced(path: Path, text: str) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    try:
+        os.write(fd, text.encode("utf-8"))
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _sync_folder(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
