@@ -11,6 +11,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from mlwarehouse.errors import InvalidInputError
+
 
 class RunStatus(enum.StrEnum):
     """The status of a run, in MLflow's words."""
@@ -149,6 +151,22 @@ class Snapshot:
     warehouse_id: str
     taken_at: int
     versions: Mapping[str, int]
+
+    @classmethod
+    def parse(cls, text: str) -> Snapshot:
+        """Read a pin from its text.
+
+        Raises:
+            InvalidInputError: It isn't one.
+        """
+        try:
+            values = json.loads(text)
+            versions = {str(k): int(v) for k, v in values["versions"].items()}
+            return cls(str(values["warehouse_id"]), int(values["taken_at"]), versions)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InvalidInputError(
+                f"`{text[:60]}` isn't a pin; pass what `snapshot()` returned, or its text."
+            ) from error
 
     def __str__(self) -> str:
         return json.dumps(

@@ -80,8 +80,8 @@ def find(uri: str | Path) -> Location:
     except (FileNotFoundError, NotADirectoryError):
         _refuse_other(root)
         raise WarehouseNotFoundError(
-            f"There is no warehouse at `{root}`. Make one by `mlwarehouse init --warehouse {root}`, or log a run there; "
-            "or name another place by `set_warehouse(...)` or MLWAREHOUSE_URI."
+            f"There is no warehouse at `{root}`. Make one by `mlwarehouse init --warehouse {root}`, or log a run "
+            "there; or name another place by `set_warehouse(...)` or MLWAREHOUSE_URI."
         ) from None
     except (ValueError, KeyError, TypeError) as error:
         raise NotAWarehouseError(f"`{marker}` isn't a warehouse's marker file ({error}).") from error
@@ -134,8 +134,8 @@ def _refuse_other(root: Path) -> None:
         others = [p.name for p in root.iterdir() if not p.name.startswith(f".{MARKER}")]
         if others and not (root / MARKER).exists():
             raise NotAWarehouseError(
-                f"The folder `{root}` holds something else ({', '.join(sorted(others)[:3])}, ...) and no `{MARKER}`: it "
-                "isn't a warehouse. Choose an empty or new folder."
+                f"The folder `{root}` isn't a warehouse: it has no `{MARKER}` and holds something else "
+                f"({', '.join(sorted(others)[:3])}). Choose an empty or new folder."
             )
     elif root.exists():
         raise NotAWarehouseError(f"`{root}` is a file; a warehouse is a folder. Choose another place.")

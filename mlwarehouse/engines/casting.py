@@ -10,6 +10,34 @@ import pyarrow as pa
 from mlwarehouse.errors import CastError, did_you_mean
 from mlwarehouse.tables import TableSpec
 
+ACCEPTED: dict[str, frozenset[str]] = {
+    "string": frozenset({"string"}),
+    "long": frozenset({"integer", "float", "decimal"}),
+    "integer": frozenset({"integer", "float", "decimal"}),
+    "double": frozenset({"integer", "float", "decimal"}),
+    "boolean": frozenset({"boolean"}),
+    "timestamp": frozenset({"timestamp", "date"}),
+}
+"""The kinds of values that a declared type takes, where each single value fits. Arrow alone would take 2 for true,
+1 for the first microsecond of 1970 and text for a number."""
+
+
+def kind_of(type_: pa.DataType) -> str:
+    """The kind of an Arrow type, in the words of `ACCEPTED`; ``null`` for no values, or the type's own name."""
+    if pa.types.is_dictionary(type_):
+        return kind_of(type_.value_type)
+    tests = {
+        "null": pa.types.is_null,
+        "string": lambda t: pa.types.is_string(t) or pa.types.is_large_string(t) or pa.types.is_string_view(t),
+        "integer": pa.types.is_integer,
+        "float": pa.types.is_floating,
+        "decimal": pa.types.is_decimal,
+        "boolean": pa.types.is_boolean,
+        "timestamp": pa.types.is_timestamp,
+        "date": pa.types.is_date,
+    }
+    return next((kind for kind, test in tests.items() if test(type_)), str(type_))
+
 
 def cast_strict(rows: pa.Table, spec: TableSpec) -> pa.Table:
     """Bring rows to a table's declared columns, order and types, or refuse.
@@ -25,6 +53,7 @@ def cast_strict(rows: pa.Table, spec: TableSpec) -> pa.Table:
         CastError: An unknown or missing column, a null where none may be, or a lossy cast.
     """
     schema = spec.arrow_schema()
+    declared = {c.name: c.type for c in spec.all_columns}
     known = set(schema.names)
     for name in rows.column_names:
         if name not in known:
@@ -37,6 +66,11 @@ def cast_strict(rows: pa.Table, spec: TableSpec) -> pa.Table:
             columns.append(pa.nulls(rows.num_rows, field.type))
             continue
         column = rows.column(field.name)
+        if kind_of(column.type) not in ACCEPTED[declared[field.name]] | {"null"}:
+            raise CastError(
+                f"Column `{field.name}` of table `{spec.name}` is declared {field.type} and got {column.type}; "
+                "convert it first."
+            )
         try:
             if not _is_coded_text(column.type, field.type):
                 column = column.cast(field.type, safe=True)

@@ -15,7 +15,7 @@ from mlwarehouse.engines import embedded_commit
 from mlwarehouse.engines.base import Appended, Reading, Txn
 from mlwarehouse.engines.casting import cast_strict, plain_types
 from mlwarehouse.engines.embedded_tables import EmbeddedTables
-from mlwarehouse.engines.render import needed, parse_select, render, with_views
+from mlwarehouse.engines.render import check_parameters, needed, parse_select, render, with_views
 from mlwarehouse.errors import CastError, SqlError, StorageError
 from mlwarehouse.tables import TABLES_BY_NAME, TableSpec
 
@@ -45,14 +45,25 @@ class EmbeddedEngine:
         if not isinstance(rows, pa.Table):
             raise CastError(f"Rows for table `{spec.name}` must be a pyarrow.Table; got {type(rows).__name__}.")
         rows = cast_strict(rows, spec)
-        if txns and (self.transaction_version(spec, txns[0].app_id) or 0) >= txns[0].version:
+        if self.has_applied(spec, txns):
             return Appended(self.version(spec), applied=False, n_rows=0)
         folder = self.tables.path(spec)
         try:
-            files = [embedded_commit.stage(folder, spec, rows)] if rows.num_rows else []
+            files = [embedded_commit.stage(folder, rows)] if rows.num_rows else []
         except OSError as error:
             raise StorageError(f"Table `{spec.name}` in `{folder}` couldn't be written: {error}") from error
         return embedded_commit.commit(folder, spec, files, txns)
+
+    def has_applied(self, spec: TableSpec, txns: Sequence[Txn]) -> bool:
+        """Whether a table has the first of these transactions already, so that an append with them adds nothing.
+
+        Raises:
+            StorageError: The table isn't there or can't be read.
+            UnsupportedTableError: It has features that this release must not write.
+        """
+        # The look at the table comes first also without transactions: it checks what may be written at all.
+        table = self.tables.handle(spec)
+        return bool(txns) and embedded_commit.has_reached(table.transaction_version(txns[0].app_id), txns[0])
 
     def version(self, spec: TableSpec) -> int:
         """See `Engine.version`."""
@@ -71,8 +82,10 @@ class EmbeddedEngine:
     ) -> pa.Table:
         """See `Engine.query`."""
         tree = parse_select(sql)
+        check_parameters(tree, parameters)
         _, tables = needed(tree)
-        text = render(with_views(tree, leaves={t: f"mlw_table_{t}" for t in tables}, dialect="duckdb"), dialect="duckdb")
+        leaves = {table: f"mlw_table_{table}" for table in tables}
+        text = render(with_views(tree, leaves=leaves, dialect="duckdb"), dialect="duckdb")
         cursor = self._cursor()
         try:
             for name in tables:
@@ -111,26 +124,25 @@ class EmbeddedEngine:
     def _attach(self, cursor: duckdb.DuckDBPyConnection, spec: TableSpec, reading: Reading) -> None:
         """Make a table visible to one cursor, as a view of its own over files and overlay."""
         version = reading.versions.get(spec.name)
-        _, files, there = self.tables.at(spec, version)
-        columns = spec.all_columns
+        _, files, _ = self.tables.at(spec, version)
+        columns = ", ".join(_name(c.name) for c in spec.all_columns)
+        nulls = ", ".join(f"CAST(NULL AS {_DUCKDB_TYPES[c.type]}) AS {_name(c.name)}" for c in spec.all_columns)
+        no_rows = f"SELECT {nulls} WHERE false"
         parts = []
         if files:
-            listed = ", ".join(_quoted(_local(f)) for f in files)
-            # A table that has gained columns has files without them; only then is each file's own schema looked at.
-            union = ", union_by_name = true" if spec.version > 1 else ""
-            selected = ", ".join(
-                _name(c.name) if c.name in there else f"CAST(NULL AS {_DUCKDB_TYPES[c.type]}) AS {_name(c.name)}"
-                for c in columns
-            )
+            source = f"read_parquet([{', '.join(_quoted(_local(f)) for f in files)}])"
+            if spec.version > 1:
+                # Files older than a column lack it, maybe all of them; only then is each file's own schema looked at.
+                by_name = f"SELECT * FROM {source.removesuffix(')')}, union_by_name = true)"
+                source = f"({no_rows} UNION ALL BY NAME {by_name})"
             where = f" WHERE recorded_at <= {_moment(reading.as_of)}" if reading.as_of is not None else ""
-            parts.append(f"SELECT {selected} FROM read_parquet([{listed}]{union}){where}")
+            parts.append(f"SELECT {columns} FROM {source}{where}")
         overlay = reading.overlay.get(spec.name)
         if overlay is not None and overlay.num_rows and reading.as_of is None:
             cursor.register(f"mlw_overlay_{spec.name}", overlay)
-            parts.append(f"SELECT {', '.join(_name(c.name) for c in columns)} FROM mlw_overlay_{spec.name}")
+            parts.append(f"SELECT {columns} FROM mlw_overlay_{spec.name}")
         if not parts:
-            nulls = ", ".join(f"CAST(NULL AS {_DUCKDB_TYPES[c.type]}) AS {_name(c.name)}" for c in columns)
-            parts.append(f"SELECT {nulls} WHERE false")
+            parts.append(no_rows)
         cursor.execute(f"CREATE OR REPLACE TEMP VIEW mlw_table_{spec.name} AS {' UNION ALL '.join(parts)}")
 
 

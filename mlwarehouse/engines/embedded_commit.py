@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError
-from deltalake.transaction import AddAction
+from deltalake.transaction import AddAction, RemoveAction
 
 from mlwarehouse._version import __version__
 from mlwarehouse.engines.base import Appended, Txn
@@ -63,15 +63,15 @@ def sync(path: Path) -> None:
         os.close(fd)
 
 
-def stage(folder: Path, spec: TableSpec, rows: pa.Table) -> StagedFile:
+def stage(folder: Path, rows: pa.Table, *, prefix: str = "part") -> StagedFile:
     """Write rows as one synced Parquet file into a table's folder, without making it part of the table.
 
     Args:
         folder: The table's folder.
-        spec: The table.
         rows: The rows, in the table's Arrow schema.
+        prefix: What the file's name begins with, so that the files of one job can be told from others.
     """
-    path = folder / f"part-{uuid.uuid4()}.parquet"
+    path = folder / f"{prefix}-{uuid.uuid4()}.parquet"
     # Numbers that grow steadily (times, steps, sequence numbers) shrink to almost nothing as deltas.
     deltas = [f.name for f in rows.schema if pa.types.is_integer(f.type) or pa.types.is_timestamp(f.type)]
     dictionaries = [f.name for f in rows.schema if pa.types.is_string(f.type) or pa.types.is_dictionary(f.type)]
@@ -83,11 +83,16 @@ def stage(folder: Path, spec: TableSpec, rows: pa.Table) -> StagedFile:
         use_dictionary=dictionaries,
         # Without Arrow's own schema in the footer: dictionary-encoded text is text for every reader.
         store_schema=False,
-        column_encoding={name: "DELTA_BINARY_PACKED" for name in deltas},
+        column_encoding=dict.fromkeys(deltas, "DELTA_BINARY_PACKED"),
     )
     sync(path)
     sync(folder)
     return StagedFile(path.name, path.stat().st_size, rows.num_rows, json.dumps(column_stats(rows)))
+
+
+def has_reached(recorded: int | None, txn: Txn) -> bool:
+    """Whether a table that recorded this number for the transaction's application has the transaction already."""
+    return recorded is not None and recorded >= txn.version
 
 
 def commit(folder: Path, spec: TableSpec, files: Sequence[StagedFile], txns: Sequence[Txn]) -> Appended:
@@ -106,7 +111,7 @@ def commit(folder: Path, spec: TableSpec, files: Sequence[StagedFile], txns: Seq
         StorageError: The commit failed; nothing was added.
     """
     now_ms = time.time_ns() // 1_000_000
-    actions = [
+    actions: list[AddAction | RemoveAction] = [
         AddAction(
             path=f.path, size=f.size, partition_values={}, modification_time=now_ms, data_change=True, stats=f.stats
         )
@@ -121,7 +126,7 @@ def commit(folder: Path, spec: TableSpec, files: Sequence[StagedFile], txns: Seq
     while True:
         try:
             table = DeltaTable(folder)
-            if txns and (table.transaction_version(txns[0].app_id) or 0) >= txns[0].version:
+            if txns and has_reached(table.transaction_version(txns[0].app_id), txns[0]):
                 for f in files:
                     (folder / f.path).unlink(missing_ok=True)
                 return Appended(table.version(), applied=False, n_rows=0)

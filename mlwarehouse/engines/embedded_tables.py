@@ -97,9 +97,17 @@ class EmbeddedTables:
                     check_features(spec, table)
                     self._handles[spec.name] = table
                 else:
+                    checked = table.version()
                     table.update_incremental()
+                    if table.version() != checked:
+                        check_features(spec, table)
+            except UnsupportedTableError:
+                self._handles.pop(spec.name, None)
+                raise
             except TableNotFoundError as error:
-                raise StorageError(f"Table `{spec.name}` isn't in `{self.folder}`; run `mlwarehouse doctor`.") from error
+                raise StorageError(
+                    f"Table `{spec.name}` isn't in `{self.folder}`; run `mlwarehouse doctor`."
+                ) from error
             except DeltaError:
                 # A handle so old that the log has been cleaned up behind it: open anew, once.
                 self._handles.pop(spec.name, None)

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from typing import cast
+from typing import ClassVar
 
 import sqlglot
 from sqlglot import exp
+from sqlglot.dialects.spark import Spark
 from sqlglot.errors import ParseError, SqlglotError, UnsupportedError
+from sqlglot.generators.spark import SparkGenerator
 
 from mlwarehouse.errors import SqlError, did_you_mean
 from mlwarehouse.tables import TABLES_BY_NAME
@@ -20,6 +22,18 @@ from mlwarehouse.tables.views import REPORTS, VIEWS, view
 
 OWN_DIALECT = "duckdb"
 """The dialect of `sql/` and of `sql()` unless told otherwise."""
+
+
+class NestingSpark(Spark):
+    """Spark's dialect, which can nest common table expressions.
+
+    Its ancestor Hive can't, and sqlglot would lift them all to the top, where those of two views bear the same names.
+    """
+
+    class Generator(SparkGenerator):
+        """Spark's generator, without the lifting."""
+
+        EXPRESSIONS_WITHOUT_NESTED_CTES: ClassVar[set[type[exp.Expr]]] = set()
 
 
 def parse_select(sql: str, *, dialect: str = OWN_DIALECT) -> exp.Query:
@@ -50,7 +64,26 @@ def parse_select(sql: str, *, dialect: str = OWN_DIALECT) -> exp.Query:
     return tree
 
 
-def free_tables(tree: exp.Expression) -> set[str]:
+def check_parameters(tree: exp.Expr, parameters: Mapping[str, object] | None) -> None:
+    """See that each ``$name`` of a question has a value and each value a mark, with the same words on every engine.
+
+    Raises:
+        SqlError: A mark without a value, a value without a mark, or a mark without a name.
+    """
+    marks = {p.name for p in tree.find_all(exp.Placeholder, exp.Parameter)}
+    given = set(parameters or ())
+    if any(not mark.isidentifier() for mark in marks):
+        raise SqlError("Parameters are marked by name, as `$name`; this question has one without a name.")
+    if missing := sorted(marks - given):
+        raise SqlError(f"The question has the parameter `${missing[0]}`, and no value was given for it.")
+    if unused := sorted(given - marks):
+        raise SqlError(
+            f"A value was given for the parameter `${unused[0]}`, which the question hasn't."
+            f"{did_you_mean(unused[0], marks)}"
+        )
+
+
+def free_tables(tree: exp.Expr) -> set[str]:
     """Names of tables a query reads, without those its own common table expressions define.
 
     A name is free where a reference to it is not in the scope of a common table expression of that name.
@@ -64,7 +97,7 @@ def free_tables(tree: exp.Expression) -> set[str]:
 
 def _is_bound(table: exp.Table) -> bool:
     """Whether an enclosing WITH defines the table's name at this place."""
-    node: exp.Expression = table
+    node: exp.Expr = table
     while node.parent is not None:
         parent = node.parent
         if isinstance(parent, exp.With):
@@ -100,7 +133,7 @@ def _view_needs(name: str) -> frozenset[str]:
     return frozenset(direct.union(*deeper))
 
 
-def needed(tree: exp.Expression) -> tuple[tuple[str, ...], frozenset[str]]:
+def needed(tree: exp.Expr) -> tuple[tuple[str, ...], frozenset[str]]:
     """What a query needs.
 
     Returns:
@@ -134,10 +167,10 @@ def with_views(tree: exp.Query, *, leaves: Mapping[str, str], dialect: str) -> e
     views, _ = needed(tree)
     # Under a name of their own, so that a question may define a name that a view has.
     names = {**leaves, **{name: f"mlw_view_{name}" for name in views}}
-    result = _renamed(cast(exp.Query, tree.copy()), names)
+    result = _renamed(tree.copy(), names)
     ctes = []
     for name in views:
-        body = _renamed(cast(exp.Query, _view_tree(name).copy()), names)
+        body = _renamed(_view_tree(name).copy(), names)
         cte = exp.CTE(this=body, alias=exp.TableAlias(this=exp.to_identifier(names[name])))
         if dialect == "duckdb":
             # Materialising by default would stop filters from reaching the files.
@@ -163,14 +196,15 @@ def _renamed(tree: exp.Query, names: Mapping[str, str]) -> exp.Query:
     return tree
 
 
-def render(tree: exp.Expression, *, dialect: str, pretty: bool = False) -> str:
+def render(tree: exp.Expr, *, dialect: str, pretty: bool = False) -> str:
     """Render a tree for an engine, refusing what its dialect can't say.
 
     Raises:
         SqlError: The dialect has no way to say it.
     """
     try:
-        return tree.sql(dialect=dialect, unsupported_level=sqlglot.ErrorLevel.RAISE, pretty=pretty)
+        spelled = NestingSpark if dialect == "spark" else dialect
+        return tree.sql(dialect=spelled, unsupported_level=sqlglot.ErrorLevel.RAISE, pretty=pretty)
     except UnsupportedError as error:
         raise SqlError(f"This question can't be put in {dialect}'s SQL: {_first_line(error)}") from error
 

@@ -33,7 +33,12 @@ def describe_dataset(dataset: Any, *, name: str | None, source: str | None) -> d
         with open(path, "rb") as file:
             digest = hashlib.file_digest(file, "sha256")
         return _described(
-            name or path.name, digest.hexdigest(), "file", source or str(path), None, {"size_bytes": path.stat().st_size}
+            name or path.name,
+            digest.hexdigest(),
+            "file",
+            source or str(path),
+            None,
+            {"size_bytes": path.stat().st_size},
         )
     kind = type(dataset).__module__.split(".")[0]
     if kind == "pandas" and hasattr(dataset, "dtypes"):

@@ -28,9 +28,7 @@ def experiment_names(stretches: Iterable[Slots]) -> dict[str, str]:
     return names
 
 
-def rows_of(
-    stretches: Iterable[Slots], *, recorded_at: int, experiments: Mapping[str, str]
-) -> dict[str, pa.Table]:
+def rows_of(stretches: Iterable[Slots], *, recorded_at: int, experiments: Mapping[str, str]) -> dict[str, pa.Table]:
     """Decode stretches of spool.
 
     Args:
@@ -61,8 +59,8 @@ def _points(stretches: list[Slots], recorded_at: int) -> pa.Table | None:
         if not len(stretch.points):
             continue
         lookup = np.full(max(stretch.series, default=0) + 1, -1, np.int32)
-        for number, series in stretch.series.items():
-            lookup[number] = numbers.setdefault(series, len(numbers))
+        for number, name in stretch.series.items():
+            lookup[number] = numbers.setdefault(name, len(numbers))
         writer = writers.setdefault(stretch.writer_id, len(writers))
         parts.append((lookup[stretch.points["series"]], stretch, writer))
     if not parts:
@@ -147,5 +145,3 @@ def _table(spec: TableSpec, columns: dict[str, list[Any]], recorded_at: int) -> 
         else:
             arrays.append(pa.array(values, field.type))
     return pa.table(arrays, schema=schema)
-
-

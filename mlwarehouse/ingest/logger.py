@@ -24,7 +24,6 @@ from mlwarehouse.ingest.identity import (
     new_run_name,
 )
 from mlwarehouse.ingest.keeper import Keeper
-from mlwarehouse.ingest.plan import read_plan
 from mlwarehouse.ingest.run import HEARTBEATS_TO_MISS, ActiveRun
 from mlwarehouse.ingest.spool_folder import SpoolFolder
 from mlwarehouse.ingest.spool_writer import SpoolWriter
@@ -54,6 +53,11 @@ class Logger:
 
     The active run is per context (thread, task): `start_run` puts a run on top of the context's stack, ending it takes
     it off. A thread that started none logs to the process's run when there is just one.
+
+    Attributes:
+        folder: This machine's spool for the warehouse.
+        stack: The runs that the context has started, the innermost last; ended ones may still be among them.
+        actor: The name written beside what is logged.
     """
 
     def __init__(
@@ -82,7 +86,7 @@ class Logger:
         self._experiment: str | None = None
         self._created: set[str] = set()
         self._running: dict[str, ActiveRun] = {}
-        self._stack: ContextVar[tuple[ActiveRun, ...]] = ContextVar("mlwarehouse_runs", default=())
+        self.stack: ContextVar[tuple[ActiveRun, ...]] = ContextVar("mlwarehouse_runs", default=())
         self.actor = settings.actor or login_name()
 
     @property
@@ -137,12 +141,15 @@ class Logger:
         if tags:
             run.set_tags(tags)
         self._running[run.run_id] = run
-        self._stack.set((*stack, run))
+        self.stack.set((*stack, run))
         self._look_after()
         return run
 
     def active_run(self) -> ActiveRun | None:
         """The run that this context logs to, or None."""
+        stack = self.stack.get()
+        if stack and not stack[-1].is_ended:
+            return stack[-1]
         stack = self._alive()
         if stack:
             return stack[-1]
@@ -175,29 +182,6 @@ class Logger:
         """Force what this process has logged to disk."""
         self._writer.sync()
 
-    def wait_for_commit(self, timeout_s: float) -> bool:
-        """Wait until what is in the spool now, from any process of this machine, is committed.
-
-        Returns:
-            Whether that happened within the time. With `committer = off` nobody commits, and it doesn't.
-        """
-        if not self.folder.exists:
-            return True
-        self.sync()
-        marks = self._marks([p.name for p in self.folder.segments()])
-        deadline = time.monotonic() + timeout_s
-        while True:
-            plan = read_plan(self.folder)
-            there = {p.name for p in self.folder.segments()}
-            missing = [n for n, end in marks.items() if n in there and plan.after.get(n, 0) < end]
-            if not missing and self.folder.committed_batch() >= plan.batch:
-                return True
-            if time.monotonic() > deadline:
-                return False
-            if self._settings.committer == "auto":
-                self._see_to_committer()
-            time.sleep(0.02)
-
     def close(self) -> None:
         """End the runs that are active, as FINISHED, and finish this process's spool."""
         for run in list(self._running.values()):
@@ -209,19 +193,8 @@ class Logger:
             self._writer.close()
         atexit.unregister(self.close)
 
-    def _marks(self, names: list[str]) -> dict[str, int]:
-        """Index of the first empty slot of segments."""
-        from mlwarehouse.ingest.spool_reader import SegmentReader
-
-        marks = {}
-        for name in names:
-            stretch = SegmentReader(self.folder.segments_path / name).read(0)
-            if stretch is not None:
-                marks[name] = stretch.end
-        return marks
-
     def _alive(self) -> tuple[ActiveRun, ...]:
-        return tuple(r for r in self._stack.get() if r.run_id in self._running)
+        return tuple(r for r in self.stack.get() if not r.is_ended)
 
     def _ensure_experiment(self, name: str) -> str:
         if not isinstance(name, str) or not name.strip():
@@ -299,7 +272,7 @@ class Logger:
 
     def _ended(self, run: ActiveRun) -> None:
         self._running.pop(run.run_id, None)
-        self._stack.set(self._alive())
+        self.stack.set(self._alive())
         if self._settings.durability != "os":
             self._writer.sync()
 
@@ -309,18 +282,19 @@ class Logger:
     def _look_after(self) -> None:
         """See that a committer runs, and that this process has its keeper."""
         if self._settings.committer == "auto":
-            self._see_to_committer()
+            self.see_to_committer()
         if self._keeper is None or not self._keeper.is_alive():
             self._keeper = Keeper(
                 self._writer,
                 does_sync=self._settings.durability == "interval",
                 heartbeat_s=self._settings.heartbeat_s,
                 send_heartbeats=self._send_heartbeats,
-                see_to_committer=self._see_to_committer if self._settings.committer == "auto" else _nothing,
+                see_to_committer=self.see_to_committer if self._settings.committer == "auto" else _nothing,
             )
             atexit.register(self.close)
 
-    def _see_to_committer(self) -> None:
+    def see_to_committer(self) -> None:
+        """Start a committer unless one is alive."""
         try:
             start_committer(
                 self._location.root,

@@ -38,6 +38,8 @@ class ActiveRun:
 
     Attributes:
         info: Identity and state, in MLflow's shape.
+        attempt: Counts the starts of the run, from 0.
+        is_ended: Whether it has ended; then it takes nothing more.
     """
 
     def __init__(
@@ -59,7 +61,7 @@ class ActiveRun:
         self._actor = actor
         self._params = dict(params)
         self._on_end = on_end
-        self._is_ended = False
+        self.is_ended = False
         self._run = (info.run_id, attempt)
         self._series = writer.series_map()
 
@@ -89,7 +91,7 @@ class ActiveRun:
             InvalidInputError: The value isn't a number, or the step isn't a whole number.
             RunFinishedError: The run has ended.
         """
-        if self._is_ended:
+        if self.is_ended:
             raise self._finished("metric", key)
         self._writer.put_point(
             self._series,
@@ -108,7 +110,7 @@ class ActiveRun:
         context: Mapping[str, Any] | None = None,
     ) -> None:
         """Log points of several metrics at one step and time; see `log_metric`."""
-        if self._is_ended:
+        if self.is_ended:
             raise self._finished("metrics", ", ".join(metrics))
         text = None if context is None else context_text(context)
         at = time.time_ns() // 1000 if timestamp is None else timestamp * 1000
@@ -139,7 +141,7 @@ class ActiveRun:
                     "params are written once. Log a value that changes as a metric or a tag."
                 )
         fresh = {k: v for k, v in texts.items() if k not in self._params}
-        if self._is_ended:
+        if self.is_ended:
             raise self._finished("params", ", ".join(texts))
         if fresh:
             rows = [[k, v, param_number(v)] for k, v in fresh.items()]
@@ -153,14 +155,14 @@ class ActiveRun:
     def set_tags(self, tags: Mapping[str, Any]) -> None:
         """Set tags; values are kept as text."""
         rows = [[self._name("tag", k), str(v)] for k, v in tags.items()]
-        if self._is_ended:
+        if self.is_ended:
             raise self._finished("tags", ", ".join(tags))
         if rows:
             self._put("tag_events", {"actor": self._actor}, ["key", "value"], rows)
 
     def delete_tag(self, key: str) -> None:
         """Remove a tag; its history stays."""
-        if self._is_ended:
+        if self.is_ended:
             raise self._finished("tag", key)
         self._put("tag_events", {"actor": self._actor}, ["key", "value"], [[self._name("tag", key), None]])
 
@@ -197,7 +199,7 @@ class ActiveRun:
 
     def log_text(self, text: str, artifact_file: str) -> None:
         """Store text as a file, in UTF-8."""
-        if self._is_ended:
+        if self.is_ended:
             raise self._finished("artifact", artifact_file)
         stored = self._artifacts.put_bytes(text.encode("utf-8"))
         self._put_artifacts("file", [[clean_path(artifact_file), stored.digest, stored.size_bytes]])
@@ -213,7 +215,7 @@ class ActiveRun:
             files: Local files by path within the run's artifacts.
             kind: ``file``, or ``model`` for the files of a model package.
         """
-        if self._is_ended:
+        if self.is_ended:
             raise self._finished("artifacts", ", ".join(files))
         rows = []
         for name, path in files.items():
@@ -238,8 +240,8 @@ class ActiveRun:
             RunFinishedError: The run has ended.
         """
         described = describe_dataset(dataset, name=name, source=source)
-        if self._is_ended:
-            raise self._finished("input", described["name"])
+        if self.is_ended:
+            raise self._finished("input", str(described["name"]))
         row = {**described, "context": context}
         self._writer.put_rows("input_events", {"run_id": self.run_id}, list(row), [list(row.values())])
 
@@ -260,10 +262,10 @@ class ActiveRun:
         """
         if status not in (RunStatus.FINISHED, RunStatus.FAILED, RunStatus.KILLED):
             raise InvalidInputError(f"A run can't end as `{status}`; it ends as FINISHED, FAILED or KILLED.")
-        if self._is_ended:
+        if self.is_ended:
             return
         self._event({"kind": "ended", "status": str(status)})
-        self._is_ended = True
+        self.is_ended = True
         self._writer.forget_map(self._series)
         self._on_end(self)
 
@@ -281,7 +283,7 @@ class ActiveRun:
             self.end(RunStatus.KILLED if issubclass(kind, KeyboardInterrupt) else RunStatus.FAILED)
 
     def __repr__(self) -> str:
-        state = "ended" if self._is_ended else "active"
+        state = "ended" if self.is_ended else "active"
         return f"<ActiveRun {self.run_id} `{self.info.run_name}` of experiment {self.info.experiment_id}, {state}>"
 
     def _event(self, columns: dict[str, Any]) -> None:

@@ -150,7 +150,7 @@ def is_locked(path: Path) -> bool:
 
 
 def write_once(path: Path, text: str) -> None:
-    """Write a whole file and sync it, unless it is there: of several processes one wins and the others' text is gone."""
+    """Write a whole file and sync it, unless it is there; of several processes one wins."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     _write_synced(temporary, text)
     try:

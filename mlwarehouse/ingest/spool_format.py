@@ -100,7 +100,8 @@ class SegmentHeader:
             return None
         if version != FORMAT_VERSION:
             raise StorageError(
-                f"Spool segment `{name}` has format {version}; this release reads {FORMAT_VERSION}. Upgrade mlwarehouse."
+                f"Spool segment `{name}` has format {version}; this release reads {FORMAT_VERSION}. "
+                "Upgrade mlwarehouse."
             )
         return cls(writer.decode("ascii"), first_seq, seed, pid, created_at)
 

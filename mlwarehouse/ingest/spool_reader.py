@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mlwarehouse.ingest.spool_folder import is_locked
 from mlwarehouse.ingest.spool_format import (
     HEADER_SLOTS,
     KIND_SERIES,
@@ -20,7 +21,6 @@ from mlwarehouse.ingest.spool_format import (
     payload_slots,
     slot_crc,
 )
-from mlwarehouse.ingest.spool_folder import is_locked
 
 CHUNK_SLOTS = 1 << 15
 """How many slots are read and checked at a time: the tail of a segment is allocated and empty, and needn't be read."""
@@ -228,7 +228,9 @@ class SegmentReader:
         wanted = wanted[is_point[wanted]]
         wanted = wanted[wanted + first >= start]
         seqs = wanted.astype(np.int64) + (first + self._header.first_seq)
-        return Slots(self._header.writer_id, self._header.first_seq, first + at, fields[wanted], seqs, records, self._series)
+        return Slots(
+            self._header.writer_id, self._header.first_seq, first + at, fields[wanted], seqs, records, self._series
+        )
 
     def _record(self, data: bytes, fields: npt.NDArray[np.void], head: int, first: int) -> Record | None:
         """The record at a head, or None while its payload isn't wholly there."""

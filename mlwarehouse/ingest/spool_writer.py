@@ -47,7 +47,6 @@ _pack_slot = SLOT_FORM.pack_into
 _crc32 = zlib.crc32
 
 
-
 class SpoolWriter:
     """Appends points and rows to this process's segment of a spool.
 
@@ -311,5 +310,3 @@ def _not_a_point(name: Any, step: Any, value: Any) -> InvalidInputError:
     return InvalidInputError(
         f"Metric `{key}` got the step {step!r} of type {type(step).__name__}; a step is a whole number of 64 bits."
     )
-
-

@@ -1,0 +1,262 @@
+"""The module-level functions: each calls the method of the same name on the process's current warehouse or run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlwarehouse.entities import RunStatus
+from mlwarehouse.warehouse import Warehouse
+
+if TYPE_CHECKING:
+    from mlwarehouse.ingest.run import ActiveRun
+
+_current: Warehouse | None = None
+
+
+def set_warehouse(uri: str | Path, **settings: str | float | bool) -> Warehouse:
+    """Choose the warehouse that the module-level functions use.
+
+    Runs that are active in the one before are ended.
+
+    Args:
+        uri: Its folder; it is made when something is logged.
+        **settings: Settings that win over the environment's, see the docs.
+
+    Returns:
+        The warehouse.
+
+    Raises:
+        InvalidInputError: An unknown setting, or an address that isn't a local folder.
+    """
+    global _current
+    chosen = Warehouse(uri, **settings)
+    if _current is not None:
+        _current.close()
+    _current = chosen
+    return chosen
+
+
+def get_warehouse() -> Warehouse:
+    """The warehouse that the module-level functions use: the one chosen, or the one the setting ``uri`` names."""
+    global _current
+    if _current is None:
+        _current = Warehouse()
+    return _current
+
+
+def _run() -> ActiveRun:
+    # The short way first: this stands between a training loop and its every point.
+    if _current is not None and _current.recorder is not None:
+        stack = _current.recorder.stack.get()
+        if stack and not stack[-1].is_ended:
+            return stack[-1]
+    return get_warehouse().logger().need_active_run()
+
+
+def start_run(
+    run_id: str | None = None,
+    experiment_id: str | None = None,
+    run_name: str | None = None,
+    nested: bool = False,
+    parent_run_id: str | None = None,
+    tags: Mapping[str, Any] | None = None,
+    description: str | None = None,
+    *,
+    experiment: str | None = None,
+) -> ActiveRun:
+    """Start a run, or resume one; see `Warehouse.start_run`."""
+    return get_warehouse().start_run(
+        run_id, experiment_id, run_name, nested, parent_run_id, tags, description, experiment=experiment
+    )
+
+
+def end_run(status: str = RunStatus.FINISHED) -> None:
+    """End the active run, if there is one."""
+    get_warehouse().end_run(status)
+
+
+def active_run() -> ActiveRun | None:
+    """The active run, or None."""
+    return get_warehouse().active_run()
+
+
+def set_experiment(name: str) -> str:
+    """Choose the experiment of the runs that follow; see `Warehouse.set_experiment`."""
+    return get_warehouse().set_experiment(name)
+
+
+def log_metric(
+    key: str,
+    value: float,
+    step: int | None = None,
+    timestamp: int | None = None,
+    context: Mapping[str, Any] | None = None,
+) -> None:
+    """Log one metric point to the active run; see `ActiveRun.log_metric`."""
+    _run().log_metric(key, value, step, timestamp, context)
+
+
+def log_metrics(
+    metrics: Mapping[str, float],
+    step: int | None = None,
+    timestamp: int | None = None,
+    context: Mapping[str, Any] | None = None,
+) -> None:
+    """Log points of several metrics to the active run; see `ActiveRun.log_metrics`."""
+    _run().log_metrics(metrics, step, timestamp, context)
+
+
+def log_param(key: str, value: Any) -> None:
+    """Set one param of the active run; see `ActiveRun.log_params`."""
+    _run().log_param(key, value)
+
+
+def log_params(params: Mapping[str, Any]) -> None:
+    """Set params of the active run; see `ActiveRun.log_params`."""
+    _run().log_params(params)
+
+
+def set_tag(key: str, value: Any) -> None:
+    """Set one tag of the active run."""
+    _run().set_tag(key, value)
+
+
+def set_tags(tags: Mapping[str, Any]) -> None:
+    """Set tags of the active run."""
+    _run().set_tags(tags)
+
+
+def delete_tag(key: str) -> None:
+    """Remove a tag of the active run."""
+    _run().delete_tag(key)
+
+
+def log_artifact(local_path: str | Path, artifact_path: str | None = None) -> None:
+    """Store a file or folder with the active run; see `ActiveRun.log_artifact`."""
+    _run().log_artifact(local_path, artifact_path)
+
+
+def log_artifacts(local_dir: str | Path, artifact_path: str | None = None) -> None:
+    """Store all files under a folder with the active run."""
+    _run().log_artifacts(local_dir, artifact_path)
+
+
+def log_text(text: str, artifact_file: str) -> None:
+    """Store text as a file of the active run."""
+    _run().log_text(text, artifact_file)
+
+
+def log_dict(dictionary: Any, artifact_file: str) -> None:
+    """Store something as a JSON file of the active run."""
+    _run().log_dict(dictionary, artifact_file)
+
+
+def log_input(dataset: Any, *, name: str | None = None, context: str | None = None, source: str | None = None) -> None:
+    """Record a dataset that the active run uses; see `ActiveRun.log_input`."""
+    _run().log_input(dataset, name=name, context=context, source=source)
+
+
+def log_model(model: Any, name: str = "model", **options: Any) -> Any:
+    """Package a model and store it with the active run; see `Warehouse.log_model`."""
+    return get_warehouse().log_model(model, name, **options)
+
+
+def search_runs(*arguments: Any, **options: Any) -> Any:
+    """Find runs; see `Warehouse.search_runs`."""
+    return get_warehouse().search_runs(*arguments, **options)
+
+
+def sql(query: str, **options: Any) -> Any:
+    """Answer one ``SELECT``; see `Warehouse.sql`."""
+    return get_warehouse().sql(query, **options)
+
+
+def metric_history(run_ids: Sequence[str] | None = None, keys: Sequence[str] | None = None, **options: Any) -> Any:
+    """Every metric point in one frame; see `Warehouse.metric_history`."""
+    return get_warehouse().metric_history(run_ids, keys, **options)
+
+
+def get_run(run_id: str, **options: Any) -> Any:
+    """One run; see `Warehouse.get_run`."""
+    return get_warehouse().get_run(run_id, **options)
+
+
+def snapshot() -> Any:
+    """Pin the tables' versions; see `Warehouse.snapshot`."""
+    return get_warehouse().snapshot()
+
+
+def flush(timeout_s: float = 60.0) -> None:
+    """Have everything logged on this machine committed; see `Warehouse.flush`."""
+    get_warehouse().flush(timeout_s)
+
+
+def register_model(model_uri: str, name: str, **options: Any) -> Any:
+    """Make a logged model the next version of a registered model; see `Warehouse.register_model`."""
+    return get_warehouse().register_model(model_uri, name, **options)
+
+
+def load_model(model_uri: str, *, allow_pickle: bool = False, device: str | None = None) -> Any:
+    """Load a model; see `Warehouse.load_model`."""
+    return get_warehouse().load_model(model_uri, allow_pickle=allow_pickle, device=device)
+
+
+def set_model_alias(name: str, alias: str, version: int | str, *, comment: str | None = None) -> None:
+    """Point an alias at a version."""
+    get_warehouse().set_model_alias(name, alias, version, comment=comment)
+
+
+def delete_model_alias(name: str, alias: str, *, comment: str | None = None) -> None:
+    """Remove an alias; its history stays."""
+    get_warehouse().delete_model_alias(name, alias, comment=comment)
+
+
+def transition_model_version_stage(
+    name: str, version: int | str, stage: str, archive_existing_versions: bool = False, *, comment: str | None = None
+) -> Any:
+    """Move a version to a stage; see `Warehouse.transition_model_version_stage`."""
+    return get_warehouse().transition_model_version_stage(
+        name, version, stage, archive_existing_versions, comment=comment
+    )
+
+
+def set_model_version_tag(name: str, version: int | str, key: str, value: Any) -> None:
+    """Set a tag of a version."""
+    get_warehouse().set_model_version_tag(name, version, key, value)
+
+
+def get_model_version(name: str, version: int | str) -> Any:
+    """One version of a registered model."""
+    return get_warehouse().get_model_version(name, version)
+
+
+def get_model_version_by_alias(name: str, alias: str) -> Any:
+    """The version that an alias points at."""
+    return get_warehouse().get_model_version_by_alias(name, alias)
+
+
+def search_model_versions(filter_string: str = "") -> Any:
+    """Versions of registered models; see `Warehouse.search_model_versions`."""
+    return get_warehouse().search_model_versions(filter_string)
+
+
+def spark(**options: Any) -> Any:
+    """A Spark session with every table and view registered; see `Warehouse.spark`."""
+    return get_warehouse().spark(**options)
+
+
+def spark_udf(spark: Any, model_uri: str, **options: Any) -> Any:
+    """A model as a Spark UDF; see `Warehouse.spark_udf`."""
+    return get_warehouse().spark_udf(spark, model_uri, **options)
+
+
+def score(data: Any, model_uri: str, **options: Any) -> Any:
+    """Score rows with a model and keep the predictions; see `Warehouse.score`."""
+    return get_warehouse().score(data, model_uri, **options)
+
+
+def log_labels(data: Any, **options: Any) -> Any:
+    """Record the truth for scored rows; see `Warehouse.log_labels`."""
+    return get_warehouse().log_labels(data, **options)

@@ -1,0 +1,1 @@
+"""The parts of `Warehouse`, one a concern; each is a mixin over `parts.base.Base`."""

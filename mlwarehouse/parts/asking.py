@@ -1,0 +1,171 @@
+"""The part of a warehouse that answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from mlwarehouse.entities import Experiment, Run, Snapshot, ViewType
+from mlwarehouse.parts.base import Base
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Asking(Base):
+    """Questions over runs, metrics and everything else, as frames and SQL."""
+
+    def search_runs(
+        self,
+        experiment_ids: Sequence[str] | None = None,
+        filter_string: str = "",
+        run_view_type: int = ViewType.ACTIVE_ONLY,
+        max_results: int = 100_000,
+        order_by: Sequence[str] | None = None,
+        output_format: str = "pandas",
+        search_all_experiments: bool = False,
+        experiment_names: Sequence[str] | None = None,
+        *,
+        columns: Sequence[str] | None = None,
+        as_of: Any = None,
+        at: Snapshot | str | None = None,
+    ) -> Any:
+        """Find runs; the arguments and the frame are those of ``mlflow.search_runs``.
+
+        Args:
+            experiment_ids: Experiments by id.
+            filter_string: A filter such as ``metrics.loss < 0.4 AND (params.lr < 0.01 OR tags.team = 'nlp')``.
+            run_view_type: Active runs, deleted ones, or all.
+            max_results: The most runs to return.
+            order_by: Orders such as ``["metrics.loss ASC"]``; then by start time, newest first.
+            output_format: ``pandas``, ``arrow``, ``polars``, or ``list`` of `Run`.
+            search_all_experiments: Look at all experiments, also when `set_experiment` has chosen one.
+            experiment_names: Experiments by name.
+            columns: Only these columns.
+            as_of: Only what was recorded by then, see `reading`.
+            at: A pin from `snapshot`.
+
+        Returns:
+            A row a run. Columns: ``run_id``, ``experiment_id``, ``status``, ``artifact_uri`` (text), ``start_time``,
+            ``end_time`` (UTC), then ``metrics.<key>`` (the latest value, float64), ``params.<key>`` and ``tags.<key>``
+            (text, None where a run has none). Without an experiment named or chosen, runs of all experiments.
+
+        Raises:
+            FilterError: A filter or order that can't be understood; it says what would be right.
+            NotFoundError: No such experiment.
+            WarehouseNotFoundError: No warehouse.
+        """
+        from mlwarehouse.query import search_runs
+
+        logger = getattr(self, "recorder", None)
+        if not (experiment_ids or experiment_names or search_all_experiments) and logger is not None:
+            experiment_names = [logger.experiment] if logger.experiment else None
+        return search_runs(
+            self.engine(),
+            self.reading(as_of=as_of, at=at),
+            experiment_ids=experiment_ids,
+            filter_string=filter_string,
+            run_view_type=run_view_type,
+            max_results=max_results,
+            order_by=order_by,
+            output_format=output_format,
+            search_all_experiments=search_all_experiments,
+            experiment_names=experiment_names,
+            columns=columns,
+        )
+
+    def sql(
+        self,
+        query: str,
+        *,
+        parameters: Mapping[str, Any] | None = None,
+        dialect: str = "duckdb",
+        output_format: str = "pandas",
+        as_of: Any = None,
+        at: Snapshot | str | None = None,
+    ) -> Any:
+        """Answer one ``SELECT`` over the tables and views.
+
+        Args:
+            query: The question; names of tables, views and columns as in the docs.
+            parameters: Values for ``$name`` marks.
+            dialect: The SQL dialect it is written in.
+            output_format: ``pandas``, ``arrow`` or ``polars``.
+            as_of: Only what was recorded by then, see `reading`.
+            at: A pin from `snapshot`.
+
+        Returns:
+            The rows.
+
+        Raises:
+            SqlError: It doesn't parse, isn't a ``SELECT``, names something that isn't there, or failed.
+        """
+        from mlwarehouse.query import sql
+
+        return sql(
+            self.engine(),
+            self.reading(as_of=as_of, at=at),
+            query,
+            dialect=dialect,
+            parameters=parameters,
+            output_format=output_format,
+        )
+
+    def metric_history(
+        self,
+        run_ids: Sequence[str] | None = None,
+        keys: Sequence[str] | None = None,
+        *,
+        experiment_names: Sequence[str] | None = None,
+        as_of: Any = None,
+        at: Snapshot | str | None = None,
+    ) -> pd.DataFrame:
+        """Every metric point, in one frame.
+
+        Args:
+            run_ids: Only of these runs.
+            keys: Only these metrics.
+            experiment_names: Only of runs in these experiments.
+            as_of: Only what was recorded by then, see `reading`.
+            at: A pin from `snapshot`.
+
+        Returns:
+            A row a point, by run, key, step and time. Columns: ``run_id``, ``key`` (text), ``step`` (int64), ``value``
+            (float64), ``timestamp`` (UTC), ``context`` (JSON text or None), ``attempt`` (int32).
+
+        Raises:
+            NotFoundError: No such run, metric or experiment.
+        """
+        from mlwarehouse.query import get_experiment_by_name, metric_history
+
+        engine, reading = self.engine(), self.reading(as_of=as_of, at=at)
+        experiment_ids = None
+        if experiment_names is not None:
+            experiment_ids = [get_experiment_by_name(engine, reading, n).experiment_id for n in experiment_names]
+        return metric_history(engine, reading, run_ids=run_ids, keys=keys, experiment_ids=experiment_ids)
+
+    def get_run(self, run_id: str, *, as_of: Any = None, at: Snapshot | str | None = None) -> Run:
+        """One run with its latest metrics, params and tags.
+
+        Raises:
+            NotFoundError: There is no such run.
+        """
+        from mlwarehouse.query import get_run
+
+        return get_run(self.engine(), self.reading(as_of=as_of, at=at), run_id)
+
+    def get_experiment_by_name(self, name: str) -> Experiment:
+        """One experiment.
+
+        Raises:
+            NotFoundError: There is none of this name.
+        """
+        from mlwarehouse.query import get_experiment_by_name
+
+        return get_experiment_by_name(self.engine(), self.reading(), name)
+
+    def search_experiments(self) -> list[Experiment]:
+        """All experiments that aren't deleted, newest first."""
+        from mlwarehouse.query import list_experiments
+
+        return list_experiments(self.engine(), self.reading())

@@ -1,0 +1,210 @@
+"""What all parts of a warehouse share: its place, settings, engine and readings."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlwarehouse import location
+from mlwarehouse.artifacts import ArtifactStore
+from mlwarehouse.config import Settings, load_settings
+from mlwarehouse.entities import Snapshot
+from mlwarehouse.errors import InvalidInputError, StorageError
+from mlwarehouse.location import Location
+
+if TYPE_CHECKING:
+    from mlwarehouse.engines.base import Reading
+    from mlwarehouse.engines.embedded import EmbeddedEngine
+    from mlwarehouse.ingest.spool_folder import SpoolFolder
+
+FLUSH_TIMEOUT_S = 60.0
+
+
+class Base:
+    """One warehouse, opened by its address. Opening touches nothing until something is asked or logged."""
+
+    def __init__(self, uri: str | Path | None = None, **settings: str | float | bool) -> None:
+        """Name a warehouse.
+
+        Args:
+            uri: Its folder; None means the setting ``uri``.
+            **settings: Settings that win over the environment's.
+
+        Raises:
+            InvalidInputError: An unknown setting, or an address that isn't a local folder.
+        """
+        self.settings: Settings = load_settings(**({} if uri is None else {"uri": str(uri)}), **settings)
+        self.root: Path = location.local_path(self.settings.uri)
+        self._location: Location | None = None
+        self._engine: EmbeddedEngine | None = None
+        self._engine_pid = 0
+        self._engine_lock = threading.Lock()
+
+    @property
+    def uri(self) -> str:
+        """The warehouse's address."""
+        return str(self.root)
+
+    @property
+    def warehouse_id(self) -> str:
+        """The id in the warehouse's marker.
+
+        Raises:
+            WarehouseNotFoundError: Nothing is there.
+        """
+        return self.place().warehouse_id
+
+    def place(self, *, create: bool = False) -> Location:
+        """The warehouse's location.
+
+        Args:
+            create: Make it where nothing is.
+
+        Raises:
+            WarehouseNotFoundError: Nothing is there, and it shan't be made.
+            NotAWarehouseError: Something else is there.
+        """
+        if self._location is None or not (self._location.root / location.MARKER).exists():
+            self._location = location.find_or_create(self.root) if create else location.find(self.root)
+        return self._location
+
+    def create(self) -> None:
+        """Make the warehouse and its tables where they aren't there; bring older tables up to date.
+
+        Raises:
+            NotAWarehouseError: The folder holds something else.
+            StorageError: The place can't be written.
+        """
+        self.place(create=True)
+        self.engine()
+
+    def engine(self) -> EmbeddedEngine:
+        """The embedded engine of this process, loaded at its first use.
+
+        Raises:
+            WarehouseNotFoundError: There is no warehouse.
+        """
+        place = self.place()
+        with self._engine_lock:
+            # delta-rs doesn't survive a fork: a child that asks questions builds an engine of its own.
+            if self._engine is None or self._engine_pid != os.getpid():
+                from mlwarehouse.engines.embedded import EmbeddedEngine
+                from mlwarehouse.tables import TABLES
+
+                engine = EmbeddedEngine(place.tables)
+                engine.create_tables(TABLES)
+                self._engine, self._engine_pid = engine, os.getpid()
+            return self._engine
+
+    def artifact_store(self) -> ArtifactStore:
+        """Where the bytes of artifacts are."""
+        return ArtifactStore(self.place(create=True).artifacts)
+
+    def spool(self) -> SpoolFolder:
+        """This machine's spool for the warehouse."""
+        from mlwarehouse.ingest.spool_folder import SpoolFolder
+
+        place = self.place()
+        return SpoolFolder.of(place.root, place.warehouse_id, self.settings)
+
+    def reading(self, *, as_of: Any = None, at: Snapshot | str | None = None) -> Reading:
+        """The state that a question looks at: fresh, or of a past moment, or pinned.
+
+        Args:
+            as_of: Only what was recorded by then: ``datetime``, ``date``, or ISO text; without a zone it is UTC, and a
+                date means its first moment.
+            at: A pin from `snapshot`, or its text.
+
+        Returns:
+            The reading; without arguments everything logged on this machine and committed anywhere.
+
+        Raises:
+            InvalidInputError: Both were given, the text isn't a time, or the pin belongs to another warehouse.
+        """
+        from mlwarehouse.engines.base import Reading
+
+        if as_of is not None and at is not None:
+            raise InvalidInputError("A question is asked `as_of` a time or `at` a pin, not both.")
+        if at is not None:
+            return Reading(versions=self._pin(at).versions)
+        if as_of is not None:
+            return Reading(as_of=moment(as_of))
+        from mlwarehouse.ingest.overlay import fresh_reading
+
+        return fresh_reading(self.spool(), self.engine())
+
+    def flush(self, timeout_s: float = FLUSH_TIMEOUT_S) -> None:
+        """Have everything that was logged on this machine committed, for readers that read the tables without us.
+
+        Args:
+            timeout_s: How long to wait for the committer.
+
+        Raises:
+            StorageError: It took longer; what was logged is safe in the spool.
+        """
+        from mlwarehouse.ingest.flush import commit_all
+
+        if not commit_all(self.spool(), self.engine(), timeout_s=timeout_s):
+            raise StorageError(
+                f"The committer hasn't committed everything within {timeout_s:g} s; what was logged is safe in the "
+                f"spool `{self.spool().path}`. See `committer.log` there."
+            )
+
+    def snapshot(self) -> Snapshot:
+        """Pin the tables' versions, after committing what this machine has logged.
+
+        Returns:
+            A small value to cite: pass it, or its text, as ``at=`` to the asking functions.
+        """
+        from mlwarehouse.tables import TABLES
+
+        self.flush()
+        engine = self.engine()
+        versions = {spec.name: engine.version(spec) for spec in TABLES}
+        return Snapshot(self.warehouse_id, time.time_ns() // 1_000_000, versions)
+
+    def close(self) -> None:
+        """Let go of the engine; it is loaded again when needed."""
+        with self._engine_lock:
+            if self._engine is not None and self._engine_pid == os.getpid():
+                self._engine.close()
+            self._engine = None
+
+    def _pin(self, at: Snapshot | str) -> Snapshot:
+        pin = Snapshot.parse(at) if isinstance(at, str) else at
+        if pin.warehouse_id != self.warehouse_id:
+            raise InvalidInputError(
+                f"The pin belongs to warehouse `{pin.warehouse_id}`; this one, at `{self.root}`, is "
+                f"`{self.warehouse_id}`. Open the warehouse that it was taken from."
+            )
+        return pin
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} at {self.root}>"
+
+
+def moment(when: Any) -> dt.datetime:
+    """A moment as a UTC time.
+
+    Args:
+        when: ``datetime``, ``date``, or ISO text; without a zone it is UTC, and a date means its first moment.
+
+    Raises:
+        InvalidInputError: Something else.
+    """
+    if isinstance(when, str):
+        try:
+            when = dt.datetime.fromisoformat(when)
+        except ValueError:
+            raise InvalidInputError(
+                f"`{when}` isn't a time; write it as 2026-11-01 or 2026-11-01T09:30:00+01:00."
+            ) from None
+    if isinstance(when, dt.datetime):
+        return when.replace(tzinfo=dt.UTC) if when.tzinfo is None else when.astimezone(dt.UTC)
+    if isinstance(when, dt.date):
+        return dt.datetime(when.year, when.month, when.day, tzinfo=dt.UTC)
+    raise InvalidInputError(f"A time is a datetime, a date or ISO text; got {type(when).__name__}.")

@@ -1,0 +1,313 @@
+"""The part of a warehouse that keeps models: logging, registering, finding and loading them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlwarehouse.config import cache_dir
+from mlwarehouse.entities import ModelVersion, RegisteredModel
+from mlwarehouse.errors import InvalidInputError, NotFoundError
+from mlwarehouse.parts.asking import Asking
+from mlwarehouse.parts.recording import Recording
+
+if TYPE_CHECKING:
+    from mlwarehouse.ingest.run import ActiveRun
+    from mlwarehouse.models import ModelPackage, Signature
+    from mlwarehouse.registry import Registry
+
+
+@dataclass(frozen=True)
+class LoggedModel:
+    """A model package in a run's artifacts.
+
+    Attributes:
+        model_uri: ``runs:/<run_id>/<path>``.
+        run_id: The run.
+        digest: The package's digest, over all its files.
+        signature: Its inputs and outputs, or None.
+    """
+
+    model_uri: str
+    run_id: str
+    digest: str
+    signature: Signature | None
+
+
+@dataclass(frozen=True)
+class FoundModel:
+    """A model package on this machine's disk, with where it came from.
+
+    Attributes:
+        folder: The package; its files' digests have been checked.
+        package: What it says of itself.
+        name: The registered model, or None.
+        version: The model version, or None.
+        run_id: The run that logged it, or None.
+    """
+
+    folder: Path
+    package: ModelPackage
+    name: str | None
+    version: int | None
+    run_id: str | None
+
+
+class Modelling(Recording, Asking):
+    """Model packages in runs, and the registry over them."""
+
+    @cached_property
+    def registry(self) -> Registry:
+        """The model registry."""
+        from mlwarehouse.ingest.identity import login_name
+        from mlwarehouse.registry import Registry
+
+        return Registry(self.engine(), actor=self.settings.actor or login_name())
+
+    def log_model(
+        self,
+        model: Any,
+        name: str = "model",
+        *,
+        flavor: str | None = None,
+        init_args: Mapping[str, Any] | None = None,
+        extra_files: Sequence[str | Path] | Mapping[str, str | Path] | None = None,
+        signature: Signature | None = None,
+        input_example: Any = None,
+        requirements: Sequence[str] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        registered_model_name: str | None = None,
+        run: ActiveRun | None = None,
+    ) -> LoggedModel:
+        """Package a model and store it with the active run.
+
+        Args:
+            model: A ``torch.nn.Module``, a TorchScript module, or a ``torch.export`` program.
+            name: Folder within the run's artifacts.
+            flavor: How to package it; None chooses by the model's type.
+            init_args: Arguments that rebuild an eager module's class.
+            extra_files: Files that the model needs, such as a vocabulary.
+            signature: Inputs and outputs; None infers them from `input_example`.
+            input_example: A few rows of input.
+            requirements: Packages that it needs.
+            metadata: Anything to keep beside it, as JSON.
+            registered_model_name: Also register it under this name.
+            run: The run; None means the active one.
+
+        Returns:
+            Where it is, and its digest.
+
+        Raises:
+            ModelError: It can't be packaged so that it loads again.
+            MissingDependencyError: Its library isn't installed.
+        """
+        from mlwarehouse.models import save_model
+
+        run = run or self.logger().need_active_run()
+        with tempfile.TemporaryDirectory(prefix="mlwarehouse-model-") as place:
+            folder = Path(place) / "model"
+            package = save_model(
+                folder,
+                model,
+                flavor=flavor,
+                init_args=init_args,
+                extra_files=extra_files,
+                signature=signature,
+                input_example=input_example,
+                requirements=requirements,
+                metadata={"run_id": run.run_id, **(metadata or {})},
+            )
+            files = {f"{name}/{p.relative_to(folder).as_posix()}": p for p in sorted(folder.rglob("*")) if p.is_file()}
+            run.log_files(files, kind="model")
+        logged = LoggedModel(f"runs:/{run.run_id}/{name}", run.run_id, package.digest, package.signature)
+        if registered_model_name is not None:
+            self.register_model(logged.model_uri, registered_model_name)
+        return logged
+
+    def register_model(
+        self,
+        model_uri: str,
+        name: str,
+        *,
+        description: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        comment: str | None = None,
+    ) -> ModelVersion:
+        """Make a logged model the next version of a registered model.
+
+        Args:
+            model_uri: ``runs:/<run_id>/<path>``.
+            name: The registered model; made where there is none.
+            description: Markdown.
+            tags: Tags of the version.
+            comment: Why, in your words.
+
+        Returns:
+            The version; versions of a name are numbered from 1 without gaps, whoever else registers at the same time.
+
+        Raises:
+            NotFoundError: No model is there.
+            InvalidInputError: The address isn't one of a run's model, or the name can't be one.
+        """
+        found = self.find_model(model_uri)
+        if found.run_id is None or found.name is not None:
+            raise InvalidInputError(
+                f"`{model_uri}` can't be registered; pass the address of a run's model, runs:/<run_id>/<path>."
+            )
+        return self.registry.create_model_version(
+            name,
+            source=model_uri,
+            run_id=found.run_id,
+            digest=found.package.digest,
+            description=description,
+            tags=tags,
+            comment=comment,
+        )
+
+    def find_model(self, model_uri: str) -> FoundModel:
+        """Bring a model package to this machine's disk and check it.
+
+        Args:
+            model_uri: ``models:/name/3``, ``models:/name@alias``, ``models:/name/Production``,
+                ``runs:/<run_id>/<path>``, or a local folder.
+
+        Raises:
+            NotFoundError: No model is there.
+            DigestMismatchError: A file's bytes aren't those that were logged.
+        """
+        from mlwarehouse.models import read_package
+
+        version = None
+        source = model_uri
+        if model_uri.startswith("models:/"):
+            version = self.registry.resolve(model_uri)
+            source = version.source or ""
+        if source.startswith("runs:/"):
+            run_id, _, path = source.removeprefix("runs:/").strip("/").partition("/")
+            folder = self._fetch(run_id, path, model_uri)
+        elif "://" in source or ":/" in source:
+            raise InvalidInputError(
+                f"`{model_uri}` isn't a model's address; it is models:/<name>/<version>, models:/<name>@<alias>, "
+                "runs:/<run_id>/<path>, or a local folder."
+            )
+        else:
+            run_id, folder = None, Path(source)
+        package = read_package(folder)
+        return FoundModel(
+            folder=folder,
+            package=package,
+            name=version.name if version else None,
+            version=version.version if version else None,
+            run_id=run_id,
+        )
+
+    def load_model(self, model_uri: str, *, allow_pickle: bool = False, device: str | None = None) -> Any:
+        """Load a model as the object of its library, such as a ``torch.nn.Module`` in evaluation mode.
+
+        Args:
+            model_uri: As for `find_model`.
+            allow_pickle: Read a package whose format is a pickle, which runs code from it.
+            device: Where to put it; None means the CPU.
+
+        Raises:
+            NotFoundError: No model is there.
+            PickleRefusedError: Its format is a pickle, and nobody allowed that.
+            DigestMismatchError: A file's bytes aren't those that were logged.
+        """
+        from mlwarehouse.models import load_model
+
+        return load_model(self.find_model(model_uri).folder, allow_pickle=allow_pickle, device=device)
+
+    def set_model_alias(self, name: str, alias: str, version: int | str, *, comment: str | None = None) -> None:
+        """Point an alias at a version; see `Registry.set_model_alias`."""
+        self.registry.set_model_alias(name, alias, int(version), comment=comment)
+
+    def delete_model_alias(self, name: str, alias: str, *, comment: str | None = None) -> None:
+        """Remove an alias; its history stays."""
+        self.registry.delete_model_alias(name, alias, comment=comment)
+
+    def transition_model_version_stage(
+        self,
+        name: str,
+        version: int | str,
+        stage: str,
+        archive_existing_versions: bool = False,
+        *,
+        comment: str | None = None,
+    ) -> ModelVersion:
+        """Move a version to a stage: Development, Staging, Production, Archived or None."""
+        return self.registry.transition_model_version_stage(
+            name, int(version), stage, archive_existing_versions=archive_existing_versions, comment=comment
+        )
+
+    def set_model_version_tag(self, name: str, version: int | str, key: str, value: Any) -> None:
+        """Set a tag of a version."""
+        self.registry.set_model_version_tag(name, int(version), key, str(value))
+
+    def get_model_version(self, name: str, version: int | str) -> ModelVersion:
+        """One version of a registered model."""
+        return self.registry.get_model_version(name, int(version))
+
+    def get_model_version_by_alias(self, name: str, alias: str) -> ModelVersion:
+        """The version that an alias points at."""
+        return self.registry.get_model_version_by_alias(name, alias)
+
+    def get_registered_model(self, name: str) -> RegisteredModel:
+        """One registered model."""
+        return self.registry.get_registered_model(name)
+
+    def search_model_versions(self, filter_string: str = "") -> list[ModelVersion]:
+        """Versions, newest first; ``filter_string`` such as ``name = 'sentiment'`` or ``run_id = '...'``."""
+        return self.registry.search_model_versions(filter_string)
+
+    def search_registered_models(self) -> list[RegisteredModel]:
+        """All registered models, by name."""
+        return self.registry.search_registered_models()
+
+    def download_artifacts(self, run_id: str, path: str = "", *, target: str | Path) -> Path:
+        """Copy a run's artifacts to a folder, checking each file's digest.
+
+        Args:
+            run_id: The run.
+            path: A file or folder among its artifacts; empty means all.
+            target: Where to put them.
+
+        Returns:
+            The file or folder.
+
+        Raises:
+            NotFoundError: Nothing is there.
+            DigestMismatchError: A file's bytes aren't those that were logged.
+        """
+        files = self._artifact_files(run_id, path)
+        if not files:
+            raise NotFoundError(f"Run `{run_id}` has no artifact `{path}`.")
+        folder = Path(target)
+        self.artifact_store().fetch(files, folder)
+        return folder / path if path else folder
+
+    def _artifact_files(self, run_id: str, path: str) -> dict[str, str]:
+        """Digest by path of a run's artifacts at or under a path."""
+        rows = self.engine().query(
+            "SELECT path, digest FROM artifacts WHERE run_id = $run_id "
+            "AND ($path = '' OR path = $path OR starts_with(path, $path || '/')) ORDER BY path",
+            reading=self.reading(),
+            parameters={"run_id": run_id, "path": path},
+        )
+        return dict(zip(rows.column("path").to_pylist(), rows.column("digest").to_pylist(), strict=True))
+
+    def _fetch(self, run_id: str, path: str, asked: str) -> Path:
+        files = self._artifact_files(run_id, path)
+        prefix = f"{path}/" if path else ""
+        inside = {name.removeprefix(prefix): digest for name, digest in files.items()}
+        if "MLmodel" not in inside:
+            raise NotFoundError(
+                f"There is no model at `{asked}`: run `{run_id}` has "
+                + (f"no file `{prefix}MLmodel`." if files else f"no artifacts under `{path}`.")
+                + " Log one by `log_model`."
+            )
+        return self.artifact_store().materialise(inside, cache_dir() / "models")

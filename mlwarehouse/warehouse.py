@@ -1,0 +1,13 @@
+"""The warehouse as one object: the composition root, which picks the engine and wires the parts."""
+
+from __future__ import annotations
+
+from mlwarehouse.parts.keeping import Keeping
+from mlwarehouse.parts.scoring import Scoring
+
+
+class Warehouse(Scoring, Keeping):
+    """One warehouse: log to it, ask it, keep models in it, score with them, look after it.
+
+    The module-level functions of ``mlwarehouse`` are a thin layer over one of these.
+    """
