@@ -1,0 +1,47 @@
+"""Runs the benchmarks: ``python -m benchmarks [NAME ...] [--repeats N] [--scale X]``."""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import os
+import platform
+from pathlib import Path
+
+from benchmarks import commit_rate, log_cost
+from benchmarks.harness import Benchmark, run_benchmark
+
+BENCHMARKS: tuple[Benchmark, ...] = (log_cost.BENCHMARK, commit_rate.BENCHMARK)
+
+HEAD = "| work | side | median | ratio to us | peak memory | bar |\n| --- | --- | --- | --- | --- | --- |"
+RESULTS = Path(__file__).parent / "results.md"
+README = Path(__file__).parent.parent / "README.md"
+OPENING, CLOSING = "<!-- bench -->", "<!-- /bench -->"
+
+
+def main() -> None:
+    """Run what is asked for; a full run writes `results.md` and the README's table."""
+    parser = argparse.ArgumentParser(description="Run benchmarks: us and the peers side by side, answers checked.")
+    parser.add_argument("names", nargs="*", choices=[[], *[b.name for b in BENCHMARKS]], help="which; all by default")
+    parser.add_argument("--repeats", type=int, default=3, help="turns of each side; the median is printed")
+    parser.add_argument("--scale", type=float, default=1.0, help="share of the full size, for a quick look")
+    arguments = parser.parse_args()
+    rows: list[str] = []
+    for benchmark in BENCHMARKS:
+        if not arguments.names or benchmark.name in arguments.names:
+            rows += run_benchmark(benchmark, repeats=arguments.repeats, scale=arguments.scale)
+    table = "\n".join([HEAD, *rows])
+    print(table)
+    if arguments.names or arguments.scale != 1.0:
+        return
+    where = f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
+    note = f"Median of {arguments.repeats} turns, {dt.date.today()}, {where}; a ratio above 1 means that we do better."
+    RESULTS.write_text(f"# Benchmark results\n\n{note}\n\n{table}\n", encoding="utf-8")
+    text = README.read_text(encoding="utf-8")
+    before, _, rest = text.partition(OPENING)
+    _, _, after = rest.partition(CLOSING)
+    README.write_text(f"{before}{OPENING}\n{note}\n\n{table}\n{CLOSING}{after}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,327 @@
+"""The command line: the same things that Python offers, for a shell."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mlwarehouse._version import __version__
+from mlwarehouse.cli_output import Progress, frame_rows, note, print_json, print_rows
+from mlwarehouse.errors import WarehouseError
+from mlwarehouse.warehouse import Warehouse
+
+app = typer.Typer(
+    name="mlwarehouse",
+    help="An analytics-first experiment warehouse: runs, metrics, models and predictions as open Delta tables.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+models_app = typer.Typer(
+    no_args_is_help=True, help="Registered models: list, history, register, alias, stage.", rich_markup_mode=None
+)
+app.add_typer(models_app, name="models")
+
+WarehouseOption = Annotated[
+    str | None,
+    typer.Option(
+        "--warehouse", "-w", metavar="URI", help="The warehouse's folder; else MLWAREHOUSE_URI or ./mlwarehouse."
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+def main() -> None:
+    """Run the command line; an error of ours is one sentence and exit status 1."""
+    try:
+        app()
+    except WarehouseError as error:
+        note(f"mlwarehouse: {error}")
+        sys.exit(1)
+    except BrokenPipeError:
+        # The reader of our output has seen enough.
+        sys.stderr.close()
+        sys.exit(141)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    del version
+
+
+@app.command()
+def init(warehouse: WarehouseOption = None, as_json: JsonOption = False) -> None:
+    """Make a warehouse and its tables; fine where there is one.
+
+    Example: mlwarehouse init --warehouse ./wh
+    """
+    found = Warehouse(warehouse)
+    found.create()
+    if as_json:
+        print_json({"uri": found.uri, "warehouse_id": found.warehouse_id})
+    else:
+        print(f"warehouse {found.warehouse_id} at {found.uri}")
+
+
+@app.command()
+def demo(
+    warehouse: Annotated[
+        str, typer.Option("--warehouse", "-w", metavar="URI", help="Where to put it.")
+    ] = "./demo-warehouse",
+) -> None:
+    """Train sentiment classifiers on real sentences and take them through every layer.
+
+    Example: mlwarehouse demo --warehouse ./demo-warehouse
+    """
+    from mlwarehouse.demo import run_demo
+
+    run_demo(warehouse)
+
+
+@app.command()
+def runs(
+    warehouse: WarehouseOption = None,
+    experiment: Annotated[
+        list[str] | None, typer.Option("--experiment", "-e", help="Only of this experiment; may repeat.")
+    ] = None,
+    filter_string: Annotated[str, typer.Option("--filter", "-f", help="A filter, as for search_runs.")] = "",
+    order_by: Annotated[
+        list[str] | None, typer.Option("--order-by", "-o", help="An order, as for search_runs; may repeat.")
+    ] = None,
+    columns: Annotated[str | None, typer.Option("--columns", "-c", help="Columns, with commas between them.")] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="The most runs to print.")] = 20,
+    as_json: JsonOption = False,
+) -> None:
+    """List runs.
+
+    Example: mlwarehouse runs --experiment sentiment --filter "metrics.loss < 0.4" --order-by "metrics.loss ASC"
+    """
+    frame = Warehouse(warehouse).search_runs(
+        experiment_names=experiment,
+        filter_string=filter_string,
+        order_by=order_by,
+        max_results=limit,
+        columns=None if columns is None else [c.strip() for c in columns.split(",")],
+    )
+    shown = [c for c in frame.columns if columns is not None or _is_shown(c)]
+    print_rows(frame_rows(frame), as_json=as_json, columns=shown)
+
+
+def _is_shown(column: str) -> bool:
+    """Whether a table for people has a column unless asked: not the tags that each run gets by itself."""
+    return not column.startswith(("tags.mlflow.", "tags.mlwarehouse.")) and column not in ("artifact_uri", "end_time")
+
+
+@app.command()
+def sql(
+    query: Annotated[str, typer.Argument(help="One SELECT; tables, views and columns as in the docs.")],
+    warehouse: WarehouseOption = None,
+    dialect: Annotated[str, typer.Option(help="The SQL dialect it is written in.")] = "duckdb",
+    as_of: Annotated[str | None, typer.Option("--as-of", help="Only what was recorded by then.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Answer one SELECT over tables and views.
+
+    Example: mlwarehouse sql "SELECT run_id, min(value) AS best FROM metrics WHERE key = 'loss' GROUP BY run_id"
+    """
+    frame = Warehouse(warehouse).sql(query, dialect=dialect, as_of=as_of)
+    print_rows(frame_rows(frame), as_json=as_json, columns=list(frame.columns))
+
+
+@app.command()
+def score(
+    table: Annotated[Path, typer.Argument(help="A Parquet or CSV file, or a Delta table's folder.")],
+    model: Annotated[str, typer.Argument(help="The model, such as models:/sentiment@champion.")],
+    key: Annotated[str, typer.Option("--key", "-k", help="The column that names each row.")],
+    dataset: Annotated[
+        str, typer.Option("--dataset", "-d", help="The name under which labels join to the predictions.")
+    ],
+    engine: Annotated[str, typer.Option("--engine", help="`embedded`, or `spark`.")] = "embedded",
+    warehouse: WarehouseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Score a table with a model; predictions become rows.
+
+    Example: mlwarehouse score reviews.parquet models:/sentiment@champion --key row_id --dataset reviews
+    """
+    scored = Warehouse(warehouse).score(table, model, key=key, dataset=dataset, engine=engine)
+    if as_json:
+        print_json(dataclasses.asdict(scored))
+    else:
+        print(f"{scored.n_rows} predictions by {scored.model_uri} for dataset `{scored.dataset}`")
+
+
+@app.command()
+def dashboard(
+    warehouse: WarehouseOption = None,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port to listen on.")] = 8050,
+) -> None:
+    """Serve the dashboards.
+
+    Example: mlwarehouse dashboard --warehouse ./demo-warehouse --port 8050
+    """
+    from mlwarehouse.serving import serve_dashboard
+
+    found = Warehouse(warehouse)
+    found.place()
+    note(f"dashboards of {found.uri} on http://{host}:{port} (Ctrl-C ends)")
+    serve_dashboard(found, host=host, port=port)
+
+
+@app.command()
+def maintain(warehouse: WarehouseOption = None, as_json: JsonOption = False) -> None:
+    """Merge small files, write checkpoints, and remove files that no version of the last week needs.
+
+    Example: mlwarehouse maintain --warehouse ./wh
+    """
+    from mlwarehouse.tables import TABLES
+
+    progress = Progress("table", len(TABLES))
+    done = Warehouse(warehouse).maintain(lambda table: progress.step(table.name))
+    print_rows([dataclasses.asdict(d) for d in done], as_json=as_json)
+
+
+@app.command()
+def sync(warehouse: WarehouseOption = None, as_json: JsonOption = False) -> None:
+    """Commit what this machine has logged and not yet committed.
+
+    Example: mlwarehouse sync --warehouse ./wh
+    """
+    found = Warehouse(warehouse)
+    found.flush(timeout_s=600)
+    health = found.doctor().spool
+    if as_json:
+        print_json(dataclasses.asdict(health))
+    else:
+        print(f"committed; {health.n_waiting} rows wait in {health.path}")
+
+
+@app.command()
+def doctor(warehouse: WarehouseOption = None, as_json: JsonOption = False) -> None:
+    """Say what is in tables and spool, what is wrong and what to do; exit status 1 when something is.
+
+    Example: mlwarehouse doctor --warehouse ./wh
+    """
+    health = Warehouse(warehouse).doctor()
+    if as_json:
+        print_json(dataclasses.asdict(health))
+    else:
+        print(f"warehouse {health.warehouse_id} at {health.root}")
+        print_rows([dataclasses.asdict(t) for t in health.tables], as_json=False)
+        spool = dataclasses.asdict(health.spool)
+        print("spool: " + ", ".join(f"{name} {value}" for name, value in spool.items()))
+        print("\n".join(f"problem: {p}" for p in health.problems) or "no problems found")
+    if health.problems:
+        raise typer.Exit(1)
+
+
+@models_app.command("list")
+def models_list(warehouse: WarehouseOption = None, as_json: JsonOption = False) -> None:
+    """List the versions of all registered models.
+
+    Example: mlwarehouse models list
+    """
+    found = Warehouse(warehouse)
+    frame = found.sql(
+        "SELECT v.name, v.version, v.stage, a.aliases, v.run_id, v.user_id, v.created_at, v.description "
+        "FROM model_versions AS v LEFT JOIN (SELECT name, version, string_agg(alias, ', ') AS aliases "
+        "FROM model_aliases GROUP BY name, version) AS a ON a.name = v.name AND a.version = v.version "
+        "ORDER BY v.name, v.version DESC"
+    )
+    print_rows(frame_rows(frame), as_json=as_json, columns=list(frame.columns))
+
+
+@models_app.command("history")
+def models_history(
+    name: Annotated[str, typer.Argument(help="The registered model.")],
+    warehouse: WarehouseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell everything that happened to a registered model, oldest first.
+
+    Example: mlwarehouse models history sentiment
+    """
+    found = Warehouse(warehouse)
+    found.get_registered_model(name)
+    frame = found.sql(
+        "SELECT seq, event_at, kind, version, alias, stage, key, value, actor, comment FROM registry_events "
+        "WHERE model_name = $name ORDER BY seq",
+        parameters={"name": name},
+    )
+    print_rows(frame_rows(frame), as_json=as_json, columns=list(frame.columns))
+
+
+@models_app.command("register")
+def models_register(
+    model_uri: Annotated[str, typer.Argument(help="The logged model, runs:/<run_id>/<path>.")],
+    name: Annotated[str, typer.Argument(help="The registered model.")],
+    comment: Annotated[str | None, typer.Option(help="Why.")] = None,
+    warehouse: WarehouseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a logged model the next version of a registered model.
+
+    Example: mlwarehouse models register runs:/<run_id>/model sentiment
+    """
+    version = Warehouse(warehouse).register_model(model_uri, name, comment=comment)
+    _print_version(version, as_json)
+
+
+@models_app.command("alias")
+def models_alias(
+    name: Annotated[str, typer.Argument(help="The registered model.")],
+    alias: Annotated[str, typer.Argument(help="The alias.")],
+    version: Annotated[int, typer.Argument(help="The version it shall point at.")],
+    comment: Annotated[str | None, typer.Option(help="Why.")] = None,
+    warehouse: WarehouseOption = None,
+) -> None:
+    """Point an alias at a version.
+
+    Example: mlwarehouse models alias sentiment champion 3
+    """
+    Warehouse(warehouse).set_model_alias(name, alias, version, comment=comment)
+    print(f"models:/{name}@{alias} is version {version}")
+
+
+@models_app.command("stage")
+def models_stage(
+    name: Annotated[str, typer.Argument(help="The registered model.")],
+    version: Annotated[int, typer.Argument(help="The version.")],
+    stage: Annotated[str, typer.Argument(help="Development, Staging, Production, Archived or None.")],
+    comment: Annotated[str | None, typer.Option(help="Why.")] = None,
+    warehouse: WarehouseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Move a version to a stage.
+
+    Example: mlwarehouse models stage sentiment 3 Production
+    """
+    moved = Warehouse(warehouse).transition_model_version_stage(name, version, stage, comment=comment)
+    _print_version(moved, as_json)
+
+
+def _print_version(version: Any, as_json: bool) -> None:
+    if as_json:
+        print_json(dataclasses.asdict(version))
+    else:
+        print(f"{version.uri}: stage {version.current_stage}, from run {version.run_id}")
+
+
+if __name__ == "__main__":
+    main()
