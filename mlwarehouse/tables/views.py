@@ -19,19 +19,22 @@ from importlib import resources
 
 VIEWS: tuple[str, ...] = (
     "experiments",
+    "experiment_tags",
     "runs",
     "params",
     "metric_summaries",
     "tags",
     "artifacts",
     "inputs",
-    "registered_models",
+    "live_registry_events",
     "model_versions",
+    "registered_models",
     "model_aliases",
+    "model_tags",
 )
 """The views of the current state, each after those it depends on."""
 
-REPORTS: tuple[str, ...] = ()
+REPORTS: tuple[str, ...] = ("project_runs", "runs_by_day", "goal_progress", "goal_records")
 """The views for dashboards and BI tools, each after those it depends on."""
 
 

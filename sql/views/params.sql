@@ -1,0 +1,32 @@
+-- purpose: The params of runs.
+-- grain: One param of a run.
+-- depends: param_events
+-- column run_id: The run.
+-- column key: The param's name.
+-- column value: Its value as text: the first one set.
+-- column value_number: The same as a number, where the text is one.
+
+WITH events AS (
+    SELECT
+        run_id,
+        key,
+        {'value': value, 'value_number': value_number} AS setting,
+        {'recorded_at': recorded_at, 'writer_id': writer_id, 'writer_seq': writer_seq} AS position
+    FROM param_events
+),
+
+folded AS (
+    SELECT
+        run_id,
+        key,
+        ARG_MIN(setting, position) AS first_setting
+    FROM events
+    GROUP BY run_id, key
+)
+
+SELECT
+    run_id,
+    key,
+    first_setting.value AS value,
+    first_setting.value_number AS value_number
+FROM folded
