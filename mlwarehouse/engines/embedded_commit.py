@@ -137,7 +137,7 @@ def commit(folder: Path, spec: TableSpec, files: Sequence[StagedFile], txns: Seq
             tries += 1
             time.sleep(random.uniform(0, min(0.01 * tries, 0.5)))
         except DeltaError as error:
-            raise StorageError(f"Table `{spec.name}` in `{folder}` couldn't be written: {error}") from error
+            raise StorageError(f"Table `{spec.name}` in `{folder}` couldn't be written: {reason(error)}") from error
     table.update_incremental()
     after = table.version()
     log = folder / "_delta_log"
@@ -145,3 +145,8 @@ def commit(folder: Path, spec: TableSpec, files: Sequence[StagedFile], txns: Seq
         sync(log / f"{version:020d}.json")
     sync(log)
     return Appended(after, applied=True, n_rows=sum(f.n_rows for f in files))
+
+
+def reason(error: Exception) -> str:
+    """What an error of delta-rs says, without the trace of its threads."""
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -20,7 +20,7 @@ from deltalake.transaction import AddAction, RemoveAction
 
 from mlwarehouse._version import __version__
 from mlwarehouse.engines.casting import cast_strict
-from mlwarehouse.engines.embedded_commit import stage, sync
+from mlwarehouse.engines.embedded_commit import reason, stage, sync
 from mlwarehouse.engines.embedded_tables import EmbeddedTables
 from mlwarehouse.errors import StorageError
 from mlwarehouse.tables import TableSpec
@@ -128,7 +128,7 @@ def maintain(tables: EmbeddedTables, spec: TableSpec, *, retention_hours: int = 
             sync(log)
         removed = table.vacuum(retention_hours=retention_hours, dry_run=False)
     except (DeltaError, OSError, pa.ArrowException) as error:
-        raise StorageError(f"Table `{spec.name}` in `{path}` couldn't be maintained: {error}") from error
+        raise StorageError(f"Table `{spec.name}` in `{path}` couldn't be maintained: {reason(error)}") from error
     return Maintained(spec.name, n_merged, n_written, len(removed))
 
 

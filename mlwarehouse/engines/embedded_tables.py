@@ -12,7 +12,7 @@ from deltalake import Field as DeltaField
 from deltalake.exceptions import DeltaError, TableNotFoundError
 from deltalake.schema import PrimitiveType
 
-from mlwarehouse.engines.embedded_commit import sync
+from mlwarehouse.engines.embedded_commit import reason, sync
 from mlwarehouse.errors import StorageError, UnsupportedTableError
 from mlwarehouse.tables import TableSpec
 
@@ -80,7 +80,7 @@ class EmbeddedTables:
                 else:
                     self._evolve(spec)
             except DeltaError as error:
-                raise StorageError(f"Table `{spec.name}` can't be created in `{path}`: {error}") from error
+                raise StorageError(f"Table `{spec.name}` can't be created in `{path}`: {reason(error)}") from error
 
     def handle(self, spec: TableSpec) -> DeltaTable:
         """The table at its newest version. Shared: don't load another version on it.
@@ -141,7 +141,7 @@ class EmbeddedTables:
                     table = DeltaTable(self.path(spec), version=version)
                 except (DeltaError, OSError) as error:
                     raise StorageError(
-                        f"Table `{spec.name}` can't be read at version {version}; its newest is {newest}: {error}"
+                        f"Table `{spec.name}` can't be read at version {version}; its newest is {newest}: {reason(error)}"
                     ) from error
             columns = frozenset(f.name for f in table.schema().fields)
             return table.version(), table.file_uris(), columns
@@ -150,7 +150,7 @@ class EmbeddedTables:
         try:
             table = DeltaTable(self.path(spec))
         except DeltaError as error:
-            raise StorageError(f"Table `{spec.name}` in `{self.path(spec)}` can't be read: {error}") from error
+            raise StorageError(f"Table `{spec.name}` in `{self.path(spec)}` can't be read: {reason(error)}") from error
         check_features(spec, table)
         self._handles[spec.name] = table
         return table

@@ -96,7 +96,8 @@ class Base:
                 from mlwarehouse.tables import TABLES
 
                 engine = EmbeddedEngine(place.tables)
-                engine.create_tables(TABLES)
+                # Only what isn't there: a damaged table must not keep the others from being read.
+                engine.create_tables([t for t in TABLES if not (place.tables / t.name / "_delta_log").exists()])
                 self._engine, self._engine_pid = engine, os.getpid()
             return self._engine
 

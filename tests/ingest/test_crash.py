@@ -162,7 +162,9 @@ if __name__ == "__main__":
 """
     file = tmp_path / "program.py"
     file.write_text(program)
-    done = subprocess.run([sys.executable, str(file), str(tmp_path / "wh")], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, str(file), str(tmp_path / "wh")], capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0, done.stderr
     reader = Warehouse(tmp_path / "wh")
     rows = reader.engine().query(
