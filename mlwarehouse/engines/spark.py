@@ -1,0 +1,177 @@
+"""The Spark engine: Spark answers and computes, on the same tables and views, with the embedded engine's commits."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from mlwarehouse.engines import embedded_commit
+from mlwarehouse.engines.base import Appended, Reading, Txn
+from mlwarehouse.engines.casting import plain_types
+from mlwarehouse.engines.embedded import EmbeddedEngine
+from mlwarehouse.engines.render import check_parameters, needed, parse_select, render, with_views
+from mlwarehouse.engines.spark_errors import reason, spark_failures
+from mlwarehouse.engines.spark_literals import bound
+from mlwarehouse.engines.spark_staging import stage_frame
+from mlwarehouse.errors import CastError, SqlError, StorageError
+from mlwarehouse.tables import TABLES, TABLES_BY_NAME, TableSpec
+from mlwarehouse.tables.views import all_views
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+_NEWEST = Reading()
+
+_SPARK_TYPES = {
+    "string": "STRING",
+    "long": "BIGINT",
+    "integer": "INT",
+    "double": "DOUBLE",
+    "boolean": "BOOLEAN",
+    "timestamp": "TIMESTAMP",
+}
+
+
+class SparkEngine:
+    """Reads and writes the tables of a warehouse folder through a Spark session, classic or Connect.
+
+    The session must know Delta (`build_session` makes one that does) and its workers must see the folder.
+    """
+
+    name = "spark"
+
+    def __init__(self, spark: SparkSession, tables_folder: Path) -> None:
+        """Work on the tables under ``tables_folder``; nothing is opened yet, and the session stays the caller's."""
+        self.spark = spark
+        self._embedded = EmbeddedEngine(tables_folder)
+
+    def create_tables(self, specs: Sequence[TableSpec]) -> None:
+        """See `Engine.create_tables`."""
+        self._embedded.create_tables(specs)
+
+    def append(self, spec: TableSpec, rows: Any, *, txns: Sequence[Txn] = ()) -> Appended:
+        """See `Engine.append`; ``rows`` is a `pyarrow.Table` or a Spark `DataFrame`, batch or of `foreachBatch`.
+
+        A frame is computed once, by the tasks that write it. When a task fails nothing is added.
+        """
+        from pyspark.sql import DataFrame
+
+        if isinstance(rows, pa.Table):
+            return self._embedded.append(spec, rows, txns=txns)
+        if not isinstance(rows, DataFrame):
+            raise CastError(
+                f"Rows for table `{spec.name}` must be a pyarrow.Table or a Spark DataFrame; got {type(rows).__name__}."
+            )
+        if self._embedded.has_applied(spec, txns):
+            return Appended(self.version(spec), applied=False, n_rows=0)
+        folder = self._embedded.tables.path(spec)
+        return embedded_commit.commit(folder, spec, stage_frame(folder, spec, rows), txns)
+
+    def version(self, spec: TableSpec) -> int:
+        """See `Engine.version`."""
+        return self._embedded.version(spec)
+
+    def transaction_version(self, spec: TableSpec, app_id: str) -> int | None:
+        """See `Engine.transaction_version`."""
+        return self._embedded.transaction_version(spec, app_id)
+
+    def state(self, spec: TableSpec, app_id: str) -> tuple[int, int | None]:
+        """See `Engine.state`."""
+        return self._embedded.state(spec, app_id)
+
+    def query(
+        self, sql: str, *, reading: Reading | None = None, parameters: Mapping[str, Any] | None = None
+    ) -> pa.Table:
+        """See `Engine.query`."""
+        tree = parse_select(sql)
+        check_parameters(tree, parameters)
+        _, tables = needed(tree)
+        # Names of this call alone: a session is shared by threads, and by the user's own views.
+        call = uuid.uuid4().hex
+        leaves = {table: f"mlw_{call}_{table}" for table in tables}
+        whole = with_views(bound(tree, parameters or {}), leaves=leaves, dialect="spark")
+        text = render(whole, dialect="spark")
+        attached = []
+        try:
+            for table, leaf in leaves.items():
+                self._rows(TABLES_BY_NAME[table], reading or _NEWEST).createOrReplaceTempView(leaf)
+                attached.append(leaf)
+            result = self.spark.sql(text).toArrow()
+        except spark_failures() as error:
+            raise SqlError(f"The question failed: {reason(error).replace(f'mlw_{call}_', '')}") from error
+        finally:
+            for leaf in attached:
+                self.spark.catalog.dropTempView(leaf)
+        return plain_types(result)
+
+    def close(self) -> None:
+        """See `Engine.close`; the session is the caller's and stays."""
+        self._embedded.close()
+
+    def _rows(self, spec: TableSpec, reading: Reading) -> DataFrame:
+        """A table as the reading has it, in the declared columns."""
+        version = reading.versions.get(spec.name)
+        # Opened here too, for its checks: that the table and this version are there, with no foreign features.
+        self._embedded.tables.at(spec, version)
+        reader = self.spark.read.format("delta")
+        if version is not None:
+            reader = reader.option("versionAsOf", version)
+        frame = reader.load(str(self._embedded.tables.path(spec)))
+        rows = frame.selectExpr(*_declared(spec, frozenset(frame.columns)))
+        if reading.as_of is not None:
+            moment = reading.as_of.astimezone(dt.UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
+            return rows.where(f"recorded_at <= TIMESTAMP '{moment} UTC'")
+        overlay = reading.overlay.get(spec.name)
+        if overlay is not None and overlay.num_rows:
+            rows = rows.unionAll(self.spark.createDataFrame(overlay.select([c.name for c in spec.all_columns])))
+        return rows
+
+
+def register(spark: SparkSession, tables_folder: Path) -> tuple[str, ...]:
+    """Make every table and view of a warehouse a temporary view of a session, under its plain name.
+
+    They are read anew by each query, so later commits are seen. A view of the session's own with such a name is
+    replaced.
+
+    Args:
+        spark: A session that knows Delta.
+        tables_folder: The warehouse's ``tables`` folder.
+
+    Returns:
+        The names.
+
+    Raises:
+        StorageError: A table isn't there, or Spark can't read it.
+        UnsupportedTableError: A table has features that this release must not read.
+    """
+    tables = EmbeddedEngine(tables_folder).tables
+    names = []
+    for spec in TABLES:
+        columns = frozenset(field.name for field in tables.handle(spec).schema().fields)
+        path = str(tables.path(spec).resolve()).replace("`", "``")
+        _create_view(spark, spec.name, f"SELECT {', '.join(_declared(spec, columns))} FROM delta.`{path}`")
+        names.append(spec.name)
+    for view in all_views():
+        _create_view(spark, view.name, render(parse_select(view.sql), dialect="spark"))
+        names.append(view.name)
+    return tuple(names)
+
+
+def _create_view(spark: SparkSession, name: str, query: str) -> None:
+    try:
+        spark.sql(f"CREATE OR REPLACE TEMPORARY VIEW `{name}` AS {query}")
+    except spark_failures() as error:
+        raise StorageError(f"`{name}` can't be registered in the Spark session: {reason(error)}") from error
+
+
+def _declared(spec: TableSpec, there: frozenset[str]) -> list[str]:
+    """The declared columns as select expressions; null for those that an older table lacks."""
+    return [
+        f"`{c.name}`" if c.name in there else f"CAST(NULL AS {_SPARK_TYPES[c.type]}) AS `{c.name}`"
+        for c in spec.all_columns
+    ]

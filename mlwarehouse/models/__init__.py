@@ -1,0 +1,24 @@
+"""Models as packages: folders that MLflow can load, whose every file is checked, read without running a pickle.
+
+Importing this loads neither PyTorch nor pandas.
+"""
+
+from mlwarehouse.models.flavors import FLAVORS
+from mlwarehouse.models.loading import load_model, load_predictor
+from mlwarehouse.models.package import ModelPackage, read_package
+from mlwarehouse.models.predictor import Predictor
+from mlwarehouse.models.saving import save_model
+from mlwarehouse.models.signature import Field, Signature, infer_signature
+
+__all__ = [
+    "FLAVORS",
+    "Field",
+    "ModelPackage",
+    "Predictor",
+    "Signature",
+    "infer_signature",
+    "load_model",
+    "load_predictor",
+    "read_package",
+    "save_model",
+]

@@ -1,0 +1,55 @@
+"""The filter language's spelling: back-ticks quote names, and both ' and " make strings, as MLflow's users write."""
+
+from __future__ import annotations
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.dialects.dialect import Dialect
+from sqlglot.errors import ParseError, SqlglotError
+from sqlglot.tokens import Tokenizer as BaseTokenizer
+
+from mlwarehouse.errors import FilterError
+
+HINT = "Names with other characters than letters, digits and _ go in back-ticks, as in metrics.`val/loss`."
+
+
+class FilterDialect(Dialect):
+    """SQL expressions with MLflow's quoting; a quote inside a string is doubled, and a backslash is a backslash."""
+
+    class Tokenizer(BaseTokenizer):
+        """Which quotes mean what."""
+
+        QUOTES = ["'", '"']  # noqa: RUF012
+        IDENTIFIERS = ["`"]  # noqa: RUF012
+        STRING_ESCAPES = ["'", '"']  # noqa: RUF012
+
+
+def parse_expression(text: str, *, what: str) -> exp.Expr | None:
+    """Parse one expression.
+
+    Args:
+        text: A filter, or the name in an order-by entry.
+        what: The word for it in error messages.
+
+    Returns:
+        Its tree, or None when there is nothing but white space.
+
+    Raises:
+        FilterError: It doesn't parse, or there is more than one expression.
+    """
+    try:
+        trees = [tree for tree in sqlglot.parse(text, dialect=FilterDialect) if tree is not None]
+    except SqlglotError as error:
+        raise FilterError(f"The {what} `{text}` doesn't parse: {_detail(error)} {HINT}") from error
+    if len(trees) > 1:
+        raise FilterError(f"The {what} `{text}` has {len(trees)} expressions; join them by AND or OR.")
+    return trees[0] if trees else None
+
+
+def _detail(error: SqlglotError) -> str:
+    if isinstance(error, ParseError) and error.errors:
+        first = error.errors[0]
+        near = str(first.get("highlight") or "").strip()
+        place = f"character {first.get('col')}"
+        return f"unexpected `{near}` near {place}." if near else f"it breaks off near {place}."
+    return "a quote isn't closed."

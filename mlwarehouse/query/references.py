@@ -1,0 +1,98 @@
+"""What a question refers to: each metric, param or tag becomes one joined column, each value one parameter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlglot import exp
+
+from mlwarehouse.query.fields import ATTRIBUTES_BY_NAME, Kind
+from mlwarehouse.query.names import Name
+
+JOINED_KINDS: tuple[Kind, ...] = ("metric", "param", "tag")
+
+
+@dataclass
+class Reference:
+    """One metric, param or tag that a question refers to.
+
+    Attributes:
+        kind: Its namespace.
+        key: The metric's series, or the param's or tag's key.
+        alias: The name of its join.
+        columns: Columns of the view that are needed.
+        must_exist: Whether a key that no run has is a mistake; a question whether it is there isn't one.
+    """
+
+    kind: Kind
+    key: str
+    alias: str
+    columns: set[str] = field(default_factory=set)
+    must_exist: bool = False
+
+
+class References:
+    """Collects the references and parameters of one question while its parts are turned into SQL."""
+
+    def __init__(self) -> None:
+        """Start with nothing."""
+        self.parameters: dict[str, Any] = {}
+        self.by_name: dict[tuple[Kind, str], Reference] = {}
+
+    def bind(self, value: object) -> exp.Expr:
+        """A parameter mark for a value."""
+        name = f"p{len(self.parameters)}"
+        self.parameters[name] = value
+        return exp.Placeholder(this=name)
+
+    def column(self, name: Name, *, as_number: bool = False, must_exist: bool = True) -> exp.Expr:
+        """The SQL for a name.
+
+        Args:
+            name: A metric, param, tag or attribute.
+            as_number: Whether a param's or tag's text is wanted as a number.
+            must_exist: See `Reference`.
+        """
+        if name.kind == "attribute":
+            return exp.maybe_parse(ATTRIBUTES_BY_NAME[name.key].sql, dialect="duckdb")
+        reference = self.by_name.get((name.kind, name.key))
+        if reference is None:
+            reference = Reference(name.kind, name.key, f"{name.kind}_{len(self.by_name)}")
+            self.by_name[name.kind, name.key] = reference
+        reference.must_exist = reference.must_exist or must_exist
+        column = {"metric": name.stat, "param": "value_number" if as_number else "value"}.get(name.kind, "value")
+        reference.columns.add(column)
+        result = exp.column(column, table=reference.alias)
+        if as_number and name.kind == "tag":
+            return exp.TryCast(this=result, to=exp.DataType.build("double"))
+        return result
+
+    def joins(self) -> list[str]:
+        """The joins to `runs` that the references need, in SQL."""
+        return [self._join(reference) for reference in list(self.by_name.values())]
+
+    def _join(self, reference: Reference) -> str:
+        columns = ", ".join(["run_id", *sorted(reference.columns)])
+        if reference.kind == "metric":
+            source = f"SELECT {columns} FROM metric_summaries WHERE {self.series_condition([reference.key])}"
+        else:
+            mark = self.bind(reference.key).sql(dialect="duckdb")
+            source = f"SELECT {columns} FROM {reference.kind}s WHERE key = {mark}"
+        return f"LEFT JOIN ({source}) AS {reference.alias} ON {reference.alias}.run_id = runs.run_id"
+
+    def series_condition(self, series: list[str]) -> str:
+        """SQL over `metric_summaries` that holds for some series, and of which the scan sees the keys."""
+        keys = dict.fromkeys(key for one in series for key in keys_of_series(one))
+        key_marks = ", ".join(self.bind(key).sql(dialect="duckdb") for key in keys)
+        marks = ", ".join(self.bind(one).sql(dialect="duckdb") for one in series)
+        return f"key IN ({key_marks}) AND series IN ({marks})"
+
+
+def keys_of_series(series: str) -> list[str]:
+    """The metric keys that a series can belong to.
+
+    A series is a key, or key, space and context; the context is a JSON object, so each `` {`` may be where it begins.
+    """
+    starts = [i for i in range(len(series)) if series.startswith(" {", i)]
+    return [series, *(series[:i] for i in starts)]

@@ -1,0 +1,185 @@
+"""Predictions of Arrow rows: what a Spark worker does with a batch, and `score_frame` with a table.
+
+A row with a null in a column that the model requires isn't given to the model: its outputs are null. NaN is a value
+and is given. Optional columns are passed on with their nulls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mlwarehouse.errors import ModelError
+from mlwarehouse.models import Field, Predictor, Signature
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ARROW_TYPES: Mapping[str, pa.DataType] = {
+    "string": pa.string(),
+    "long": pa.int64(),
+    "integer": pa.int32(),
+    "double": pa.float64(),
+    "float": pa.float32(),
+    "boolean": pa.bool_(),
+}
+"""The Arrow type of each field type."""
+
+
+def arrow_type(field: Field) -> pa.DataType:
+    """The Arrow type of a field's values."""
+    type_ = ARROW_TYPES[field.type]
+    for _ in range(field.dims):
+        type_ = pa.list_(type_)
+    return type_
+
+
+def type_name(type_: pa.DataType) -> str:
+    """An Arrow type in the words of a signature; its own name where a signature has no word for it."""
+    if pa.types.is_list(type_) or pa.types.is_large_list(type_) or pa.types.is_fixed_size_list(type_):
+        return f"array<{type_name(type_.value_type)}>"
+    if pa.types.is_dictionary(type_):
+        return type_name(type_.value_type)
+    if pa.types.is_large_string(type_) or pa.types.is_string_view(type_):
+        return "string"
+    small = {pa.int8(): "integer", pa.int16(): "integer", pa.uint8(): "integer", pa.uint16(): "integer"}
+    names = {known: name for name, known in ARROW_TYPES.items()} | small | {pa.uint32(): "long"}
+    return str(names.get(type_, type_))
+
+
+def check_columns(signature: Signature | None, schema: pa.Schema) -> None:
+    """Check a table's columns against a signature.
+
+    Raises:
+        SignatureError: A required column is missing, or one has a type that the model doesn't take.
+    """
+    if signature is not None:
+        # A column of nulls alone, such as a literal, has no type of its own; its rows aren't given to the model.
+        wanted = {f.name: f.type_name for f in signature.inputs}
+        signature.check(
+            {f.name: wanted.get(f.name, "null") if pa.types.is_null(f.type) else type_name(f.type) for f in schema}
+        )
+
+
+def predict_rows(predictor: Predictor, rows: pa.Table, *, batch_rows: int | None = None) -> pa.Table:
+    """Predict a table.
+
+    Args:
+        predictor: The model.
+        rows: Its input columns by name; others are ignored when the model has a signature.
+        batch_rows: At most so many rows are given to the model at once; all of them when None.
+
+    Returns:
+        The model's output columns, one row for each row, null for rows that lack a required value.
+
+    Raises:
+        SignatureError: A column is missing or of the wrong type.
+        ModelError: The model failed, or no row could tell the outputs of a model without a signature.
+    """
+    check_columns(predictor.signature, rows.schema)
+    is_whole = _is_whole(predictor.signature, rows)
+    given = rows.filter(is_whole)
+    outputs = predictor.signature.outputs if predictor.signature is not None else ()
+    if not given.num_rows and not outputs:
+        raise ModelError(
+            f"None of {rows.num_rows} rows has a value in each column, and the model's signature names no outputs, so "
+            "it isn't known what to return; save the model with an input example."
+        )
+    step = batch_rows or max(given.num_rows, 1)
+    parts = [_predict(predictor, given.slice(at, step), outputs) for at in range(0, given.num_rows, step)]
+    found = pa.concat_tables(parts) if parts else pa.schema([(f.name, arrow_type(f)) for f in outputs]).empty_table()
+    if given.num_rows == rows.num_rows:
+        return found
+    # Each whole row takes the next prediction; the others take null.
+    numbers = pc.subtract(pc.cumulative_sum(is_whole.cast(pa.int64())), 1)
+    return found.take(pc.if_else(is_whole, numbers, pa.scalar(None, pa.int64())))
+
+
+def predict_batches(
+    predictor: Predictor,
+    batches: Iterator[tuple[pa.Array, ...]],
+    names: Sequence[str],
+    result_type: pa.DataType,
+    *,
+    batch_rows: int | None = None,
+) -> Iterator[pa.Array]:
+    """Predict batch after batch, each as one array of the type that the caller promised.
+
+    Args:
+        predictor: The model.
+        batches: A tuple of columns each; one column that is a struct stands for its fields.
+        names: The columns' names.
+        result_type: The first output is cast to it; a struct takes outputs by name.
+        batch_rows: See `predict_rows`.
+
+    Yields:
+        One value for each row.
+
+    Raises:
+        SignatureError: A column is missing or of the wrong type.
+        ModelError: The model failed, or lacks an output of the promised struct.
+    """
+    for columns in batches:
+        rows = _table(columns, names)
+        if not rows.num_rows or not (predictor.signature or _is_whole(None, rows).true_count):
+            yield pa.nulls(rows.num_rows, result_type)
+            continue
+        yield _as_type(predict_rows(predictor, rows, batch_rows=batch_rows), result_type)
+
+
+def _table(columns: tuple[pa.Array, ...], names: Sequence[str]) -> pa.Table:
+    if len(columns) == 1 and pa.types.is_struct(columns[0].type):
+        struct = columns[0]
+        return pa.table({f.name: pc.struct_field(struct, f.name) for f in struct.type})
+    return pa.table(dict(zip(names, columns, strict=True)))
+
+
+def _is_whole(signature: Signature | None, rows: pa.Table) -> pa.ChunkedArray:
+    """Whether each row has a value in each column that the model requires."""
+    required = rows.column_names if signature is None else [f.name for f in signature.inputs if f.required]
+    whole = pa.chunked_array([pa.repeat(pa.scalar(True), rows.num_rows)])
+    for name in required:
+        if rows.column(name).null_count:
+            whole = pc.and_(whole, pc.is_valid(rows.column(name)))
+    return whole
+
+
+def _predict(predictor: Predictor, rows: pa.Table, outputs: Sequence[Field]) -> pa.Table:
+    frame = predictor.predict(rows.to_pandas())
+    types: dict[str, pa.DataType | None] = dict.fromkeys(frame.columns)
+    types |= {f.name: arrow_type(f) for f in outputs}
+    return pa.table({name: _array(frame[name], types[name]) for name in frame.columns})
+
+
+def _array(column: pd.Series[object], type_: pa.DataType | None) -> pa.Array:
+    # NaN that a model computed is its answer; in a column of objects pandas means a gap by it.
+    is_object = column.dtype == object
+    values = column.tolist() if is_object and type_ is not None and pa.types.is_nested(type_) else column.to_numpy()
+    try:
+        return pa.array(values, type=type_, from_pandas=is_object and not isinstance(values, list))
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise ModelError(f"The model's output `{column.name}` isn't {type_ or 'of one type'}: {error}.") from error
+
+
+def _as_type(found: pa.Table, result_type: pa.DataType) -> pa.Array:
+    found = found.combine_chunks()
+    try:
+        if not pa.types.is_struct(result_type):
+            return _one(found.column(0)).cast(result_type)
+        missing = [f.name for f in result_type if f.name not in found.column_names]
+        if missing:
+            raise ModelError(
+                f"The model has no output `{missing[0]}`; its outputs are {', '.join(found.column_names)}."
+            )
+        return pa.StructArray.from_arrays(
+            [_one(found.column(f.name)).cast(f.type) for f in result_type], fields=list(result_type)
+        )
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise ModelError(f"The model's output can't be given as {result_type}: {error}.") from error
+
+
+def _one(column: pa.ChunkedArray) -> pa.Array:
+    return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks or [pa.nulls(0, column.type)])
