@@ -1,5 +1,8 @@
-"""The dashboards: `create_app` in `app` builds them over a warehouse.
+"""The dashboards: `create_app` builds them over a warehouse.
 
-Three layers: named questions (`data`, `runs_data`), figures (`figures`), pages (`pages`). Dash is loaded only when one
-of the last is imported.
+Three layers: named questions (`data`, `runs_data`), figures (`figures`), pages (`pages`).
 """
+
+from .app import create_app
+
+__all__ = ["create_app"]

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 CLOCK_S = 60
 """How long an answer that depends on the present moment (whether a run is lost) is good for."""
 
+LOOK_S = 1.0
+"""How long the table versions last seen are taken for the newest: the panels of a page ask once for all."""
+
 MAX_RUNS = 1_000_000
 """The most runs a grid scrolls over."""
 
@@ -23,12 +26,21 @@ MAX_RUNS = 1_000_000
 class Warehouse(Protocol):
     """What the dashboards ask of a warehouse."""
 
-    def sql(self, text: str, *, parameters: Mapping[str, Any] | None = None) -> pd.DataFrame:
+    def sql(self, text: str, /, *, parameters: Mapping[str, Any] | None = None) -> Any:
         """Answer a `SELECT`; ``$name`` marks a parameter."""
         ...
 
-    def search_runs(self, **question: Any) -> pd.DataFrame:
-        """Find runs, with the arguments of `mlflow.search_runs` and ``columns``."""
+    def search_runs(
+        self,
+        *,
+        experiment_ids: Sequence[str] | None = None,
+        filter_string: str = "",
+        max_results: int = MAX_RUNS,
+        order_by: Sequence[str] | None = None,
+        search_all_experiments: bool = False,
+        columns: Sequence[str] | None = None,
+    ) -> Any:
+        """Find runs: a frame with the columns asked for."""
         ...
 
     def metric_history(self, run_ids: Sequence[str], keys: Sequence[str]) -> pd.DataFrame:
@@ -47,11 +59,16 @@ class Reader:
         """Read from `warehouse`."""
         self._warehouse = warehouse
         self._memo = Memo()
+        self._seen: tuple[float, str] | None = None
 
     def versions(self) -> str:
-        """A word that changes with every commit to any table."""
-        versions = self._warehouse.snapshot().versions
-        return ",".join(f"{name}:{versions[name]}" for name in sorted(versions))
+        """A word that changes with every commit to any table, looked up at most once in `LOOK_S` seconds."""
+        now, seen = time.monotonic(), self._seen
+        if seen is None or now - seen[0] >= LOOK_S:
+            versions = self._warehouse.snapshot().versions
+            seen = (now, ",".join(f"{name}:{versions[name]}" for name in sorted(versions)))
+            self._seen = seen
+        return seen[1]
 
     def moment(self) -> str:
         """A word that changes with every commit and every `CLOCK_S` seconds."""
@@ -92,15 +109,13 @@ class Reader:
         """
 
         def search() -> list[str]:
-            where: dict[str, Any] = (
-                {"experiment_ids": list(experiments)} if experiments else {"search_all_experiments": True}
-            )
             found = self._warehouse.search_runs(
+                experiment_ids=list(experiments) or None,
+                search_all_experiments=not experiments,
                 filter_string=filter_string,
                 order_by=list(order_by) or None,
                 max_results=MAX_RUNS,
                 columns=["run_id"],
-                **where,
             )
             return [str(run_id) for run_id in found["run_id"]] if len(found) else []
 

@@ -11,7 +11,7 @@ import typer
 
 from mlwarehouse._version import __version__
 from mlwarehouse.cli_output import Progress, frame_rows, note, print_json, print_rows
-from mlwarehouse.errors import WarehouseError
+from mlwarehouse.errors import MissingDependencyError, WarehouseError
 from mlwarehouse.warehouse import Warehouse
 
 app = typer.Typer(
@@ -176,12 +176,17 @@ def dashboard(
 
     Example: mlwarehouse dashboard --warehouse ./demo-warehouse --port 8050
     """
-    from mlwarehouse.serving import serve_dashboard
-
     found = Warehouse(warehouse)
     found.place()
+    try:
+        from mlwarehouse.dashboards.app import create_app
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(
+            f"The dashboards need `{error.name}`, which isn't installed; run `pip install mlwarehouse[dashboards]`."
+        ) from error
+    application = create_app(found)
     note(f"dashboards of {found.uri} on http://{host}:{port} (Ctrl-C ends)")
-    serve_dashboard(found, host=host, port=port)
+    application.run(host=host, port=port)
 
 
 @app.command()

@@ -113,8 +113,8 @@ def load_settings(**overrides: str | float | bool) -> Settings:
 
 def cache_dir() -> Path:
     """The user's cache folder for things that can be fetched or made again (``XDG_CACHE_HOME`` is honoured)."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return Path(base) / "mlwarehouse"
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "mlwarehouse"
 
 
 def _text(setting: Setting, given: str | float | bool | None) -> str:

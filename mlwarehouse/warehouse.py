@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from mlwarehouse.parts.keeping import Keeping
-from mlwarehouse.parts.scoring import Scoring
+from mlwarehouse.parts.scoring import Predicting
 
 
-class Warehouse(Scoring, Keeping):
+class Warehouse(Predicting, Keeping):
     """One warehouse: log to it, ask it, keep models in it, score with them, look after it.
 
     The module-level functions of ``mlwarehouse`` are a thin layer over one of these.

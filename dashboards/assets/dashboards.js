@@ -12,16 +12,20 @@ window.dash_clientside.mlwarehouse = {
     }
     var asked = JSON.stringify([question.experiments, question.filter, question.columns]);
     var same = before === asked;
-    if (before) {
-      window.dash_ag_grid.getApiAsync(gridId).then(function (api) {
-        if (same) {
-          api.refreshInfiniteCache();
-        } else {
-          api.ensureIndexVisible(0);
-          api.purgeInfiniteCache();
-        }
-      });
-    }
+    window.dash_ag_grid.getApiAsync(gridId).then(function (api) {
+      var empty = api.getDisplayedRowCount() === 0;
+      if (!empty && !before) {
+        return; // The grid has asked by itself when it was made.
+      }
+      if (!empty && same) {
+        api.refreshInfiniteCache();
+        return;
+      }
+      if (!empty) {
+        api.ensureIndexVisible(0);
+      }
+      api.purgeInfiniteCache();
+    });
     return asked;
   },
 };

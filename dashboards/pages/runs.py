@@ -242,6 +242,7 @@ def _register_rows(app: Dash, site: Site) -> None:
 
     @app.callback(
         Output(Id.GRID, "getRowsResponse"),
+        Output(Id.TROUBLE, "children", allow_duplicate=True),
         Input(Id.GRID, "getRowsRequest"),
         State(Id.QUESTION, "data"),
         State(Id.LOCATION, "search"),
@@ -254,10 +255,12 @@ def _register_rows(app: Dash, site: Site) -> None:
             columns, ids = _found(site, question, search, grid.order_of(request["sortModel"]))
             block = tuple(ids[int(request["startRow"]) : int(request["endRow"])])
             frame = runs_data.rows(site.reader, block, columns)
-        except WarehouseError:
+        except FilterError:
             # What is wrong stands beside the filter already; the grid only has to stop waiting.
-            return {"rowData": [], "rowCount": 0}
-        return {"rowData": grid.cells(frame, columns), "rowCount": len(ids)}
+            return {"rowData": [], "rowCount": 0}, no_update
+        except WarehouseError as error:
+            return {"rowData": [], "rowCount": 0}, ui.failure(str(error))
+        return {"rowData": grid.cells(frame, columns), "rowCount": len(ids)}, no_update
 
     @app.callback(
         Output(Id.DOWNLOAD, "data"),

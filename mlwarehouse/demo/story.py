@@ -27,20 +27,22 @@ def run_demo(uri: str) -> None:
     """
     from mlwarehouse.models.torch_import import require_torch
 
-    require_torch()
+    # A model this small is slower on several threads, and much slower on a machine that is busy.
+    require_torch().set_num_threads(1)
     from mlwarehouse.demo.sentences import load_sentences, noisy_reviews
-    from mlwarehouse.demo.training import grid, train_one
+    from mlwarehouse.demo.training import encode, grid, train_one
 
     started = time.monotonic()
     warehouse = mlw.set_warehouse(uri)
 
     _title("1. Train a grid of classifiers on real sentences, logging every step")
     split = load_sentences()
+    encoded = encode(split)
     choices = list(grid())
     progress = Progress("run", len(choices))
     results = {}
     for choice in choices:
-        run_id, accuracy = train_one(choice, split, EXPERIMENT)
+        run_id, accuracy = train_one(choice, split, encoded, EXPERIMENT)
         results[run_id] = accuracy
         progress.step(f"dim {choice.dim}, lr {choice.lr:g}, dropout {choice.dropout:g}: accuracy {accuracy:.3f}")
 

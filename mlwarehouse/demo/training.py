@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -37,33 +38,61 @@ def grid() -> Iterator[Choice]:
         yield Choice(dim=dim, lr=lr, dropout=dropout, seed=1)
 
 
-def train_one(choice: Choice, split: Split, experiment: str) -> tuple[str, float]:
+@dataclass(frozen=True)
+class Encoded:
+    """Sentences as word numbers, once for all runs of the grid.
+
+    Attributes:
+        vocabulary: The words, in the order of their numbers.
+        train: Word numbers of each training sentence.
+        train_labels: float32 [n_train], 1 for positive.
+        hold_out: Word numbers and offsets of the held-out sentences, as the model takes them.
+        hold_out_labels: float32 [n_hold_out].
+    """
+
+    vocabulary: list[str]
+    train: list[torch.Tensor]
+    train_labels: torch.Tensor
+    hold_out: tuple[torch.Tensor, torch.Tensor]
+    hold_out_labels: torch.Tensor
+
+
+def encode(split: Split) -> Encoded:
+    """Build the vocabulary from the training sentences and encode all."""
+    vocabulary = build_vocabulary(split.train["text"])
+    encoder = SentimentClassifier(len(vocabulary), 1)
+    encoder.use_vocabulary(vocabulary)
+    return Encoded(
+        vocabulary=vocabulary,
+        train=[encoder.encode([text])[0] for text in split.train["text"]],
+        train_labels=torch.tensor(split.train["label"].to_numpy(), dtype=torch.float32),
+        hold_out=encoder.encode(split.hold_out["text"]),
+        hold_out_labels=torch.tensor(split.hold_out["label"].to_numpy(), dtype=torch.float32),
+    )
+
+
+def train_one(choice: Choice, split: Split, encoded: Encoded, experiment: str) -> tuple[str, float]:
     """Train and log one run.
 
     Returns:
         Its run id, and its best accuracy on the held-out sentences.
     """
     torch.manual_seed(choice.seed)
-    vocabulary = build_vocabulary(split.train["text"])
-    init_args = {"n_words": len(vocabulary), "dim": choice.dim, "dropout": choice.dropout}
+    init_args: dict[str, Any] = {"n_words": len(encoded.vocabulary), "dim": choice.dim, "dropout": choice.dropout}
     model = SentimentClassifier(**init_args)
-    model.use_vocabulary(vocabulary)
+    model.use_vocabulary(encoded.vocabulary)
     optimizer = torch.optim.Adam(model.parameters(), lr=choice.lr)
     loss_of = nn.BCEWithLogitsLoss()
     name = f"bag-{choice.dim}-lr{choice.lr:g}-drop{choice.dropout:g}"
     with mlw.start_run(experiment=experiment, run_name=name, tags={"team": "nlp", "task": "polarity"}) as run:
-        mlw.log_params({**asdict(choice), "vocabulary_size": len(vocabulary)})
+        mlw.log_params({**asdict(choice), "vocabulary_size": len(encoded.vocabulary)})
         mlw.log_input(split.train, name="sentence-polarity", context="training")
         mlw.log_input(split.hold_out, name="sentence-polarity", context="hold-out")
-        held_texts = model.encode(split.hold_out["text"])
-        held_labels = torch.tensor(split.hold_out["label"].to_numpy(), dtype=torch.float32)
         step = 0
         best = 0.0
         for epoch in range(choice.epochs):
             model.train()
-            for batch in _batches(split.train, choice, epoch):
-                words, offsets = model.encode(batch["text"])
-                labels = torch.tensor(batch["label"].to_numpy(), dtype=torch.float32)
+            for words, offsets, labels in _batches(encoded, choice.batch_size):
                 optimizer.zero_grad()
                 loss = loss_of(model(words, offsets), labels)
                 loss.backward()
@@ -72,25 +101,27 @@ def train_one(choice: Choice, split: Split, experiment: str) -> tuple[str, float
                 step += 1
             model.eval()
             with torch.inference_mode():
-                logits = model(*held_texts)
-                accuracy = ((logits > 0) == (held_labels > 0)).float().mean().item()
-                mlw.log_metrics(
-                    {"val/loss": loss_of(logits, held_labels).item(), "val/accuracy": accuracy, "epoch": epoch},
-                    step=step,
-                )
+                logits = model(*encoded.hold_out)
+                accuracy = ((logits > 0) == (encoded.hold_out_labels > 0)).float().mean().item()
+                val_loss = loss_of(logits, encoded.hold_out_labels).item()
+            mlw.log_metrics({"val/loss": val_loss, "val/accuracy": accuracy, "epoch": epoch}, step=step)
             best = max(best, accuracy)
-        _log_model(model, init_args, vocabulary, split.hold_out)
+        _log_model(model, init_args, encoded.vocabulary, split.hold_out)
     return run.run_id, best
 
 
-def _batches(frame: pd.DataFrame, choice: Choice, epoch: int) -> Iterator[pd.DataFrame]:
-    shuffled = frame.sample(frac=1.0, random_state=choice.seed * 1000 + epoch)
-    for start in range(0, len(shuffled), choice.batch_size):
-        yield shuffled.iloc[start : start + choice.batch_size]
+def _batches(encoded: Encoded, size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """Word numbers, offsets and labels of the training sentences, in a random order."""
+    order = torch.randperm(len(encoded.train))
+    for start in range(0, len(order), size):
+        chosen = order[start : start + size]
+        sentences = [encoded.train[i] for i in chosen.tolist()]
+        lengths = torch.tensor([0, *(len(s) for s in sentences[:-1])])
+        yield torch.cat(sentences), lengths.cumsum(0), encoded.train_labels[chosen]
 
 
 def _log_model(
-    model: SentimentClassifier, init_args: dict[str, float], vocabulary: list[str], hold_out: pd.DataFrame
+    model: SentimentClassifier, init_args: dict[str, Any], vocabulary: list[str], hold_out: pd.DataFrame
 ) -> None:
     with tempfile.TemporaryDirectory() as place:
         file = Path(place) / VOCABULARY_FILE

@@ -15,7 +15,7 @@ from mlwarehouse.engines import embedded_commit
 from mlwarehouse.engines.base import Appended, Reading, Txn
 from mlwarehouse.engines.casting import cast_strict, plain_types
 from mlwarehouse.engines.embedded_tables import EmbeddedTables
-from mlwarehouse.engines.render import check_parameters, needed, parse_select, render, with_views
+from mlwarehouse.engines.render import check_marks, compiled
 from mlwarehouse.errors import CastError, SqlError, StorageError
 from mlwarehouse.tables import TABLES_BY_NAME, TableSpec
 
@@ -81,16 +81,13 @@ class EmbeddedEngine:
         self, sql: str, *, reading: Reading | None = None, parameters: Mapping[str, Any] | None = None
     ) -> pa.Table:
         """See `Engine.query`."""
-        tree = parse_select(sql)
-        check_parameters(tree, parameters)
-        _, tables = needed(tree)
-        leaves = {table: f"mlw_table_{table}" for table in tables}
-        text = render(with_views(tree, leaves=leaves, dialect="duckdb"), dialect="duckdb")
+        question = compiled(sql, dialect="duckdb", prefix="mlw_table_")
+        check_marks(question.marks, parameters)
         cursor = self._cursor()
         try:
-            for name in tables:
+            for name in question.tables:
                 self._attach(cursor, TABLES_BY_NAME[name], reading or _NEWEST)
-            result: pa.Table = cursor.execute(text, dict(parameters) if parameters else None).to_arrow_table()
+            result: pa.Table = cursor.execute(question.text, dict(parameters) if parameters else None).to_arrow_table()
         except duckdb.Error as error:
             raise SqlError(f"The question failed: {str(error).strip().splitlines()[0]}") from error
         finally:

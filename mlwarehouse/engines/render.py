@@ -7,7 +7,8 @@ expressions in front, in dependency order, so nothing has to be created in an en
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, lru_cache
 from typing import ClassVar
 
 import sqlglot
@@ -70,7 +71,20 @@ def check_parameters(tree: exp.Expr, parameters: Mapping[str, object] | None) ->
     Raises:
         SqlError: A mark without a value, a value without a mark, or a mark without a name.
     """
-    marks = {p.name for p in tree.find_all(exp.Placeholder, exp.Parameter)}
+    check_marks(marks_of(tree), parameters)
+
+
+def marks_of(tree: exp.Expr) -> frozenset[str]:
+    """The names of a question's parameter marks."""
+    return frozenset(p.name for p in tree.find_all(exp.Placeholder, exp.Parameter))
+
+
+def check_marks(marks: frozenset[str], parameters: Mapping[str, object] | None) -> None:
+    """See `check_parameters`; for a question whose marks are known already.
+
+    Raises:
+        SqlError: A mark without a value, a value without a mark, or a mark without a name.
+    """
     given = set(parameters or ())
     if any(not mark.isidentifier() for mark in marks):
         raise SqlError("Parameters are marked by name, as `$name`; this question has one without a name.")
@@ -84,19 +98,21 @@ def check_parameters(tree: exp.Expr, parameters: Mapping[str, object] | None) ->
 
 
 def free_tables(tree: exp.Expr) -> set[str]:
-    """Names of tables a query reads, without those its own common table expressions define.
+    """Names of tables a query reads, in lower case, without those its own common table expressions define.
 
-    A name is free where a reference to it is not in the scope of a common table expression of that name.
+    A name is free where a reference to it is not in the scope of a common table expression of that name. Capitals
+    make no difference, as in the engines.
     """
     names: set[str] = set()
     for table in tree.find_all(exp.Table):
         if isinstance(table.this, exp.Identifier) and not table.args.get("db") and not _is_bound(table):
-            names.add(table.name)
+            names.add(table.name.lower())
     return names
 
 
 def _is_bound(table: exp.Table) -> bool:
     """Whether an enclosing WITH defines the table's name at this place."""
+    name = table.name.lower()
     node: exp.Expr = table
     while node.parent is not None:
         parent = node.parent
@@ -105,7 +121,7 @@ def _is_bound(table: exp.Table) -> bool:
             expressions = parent.expressions
             here = next(i for i, e in enumerate(expressions) if e is node)
             visible = expressions[: here + 1] if parent.args.get("recursive") else expressions[:here]
-            if any(e.alias == table.name for e in visible):
+            if any(e.alias.lower() == name for e in visible):
                 return True
             # The query that owns this WITH sees all of it, and would wrongly hide a later name: step over it.
             owner = parent.parent
@@ -114,7 +130,7 @@ def _is_bound(table: exp.Table) -> bool:
             node = owner
             continue
         with_ = parent.args.get("with_")
-        if isinstance(with_, exp.With) and node is not with_ and any(e.alias == table.name for e in with_.expressions):
+        if isinstance(with_, exp.With) and any(e.alias.lower() == name for e in with_.expressions):
             return True
         node = parent
     return False
@@ -188,9 +204,9 @@ def with_views(tree: exp.Query, *, leaves: Mapping[str, str], dialect: str) -> e
 def _renamed(tree: exp.Query, names: Mapping[str, str]) -> exp.Query:
     free = [t for t in tree.find_all(exp.Table) if not t.args.get("db") and not _is_bound(t)]
     for table in free:
-        name = table.name
+        name = table.name.lower()
         if name in names:
-            alias = table.alias or name
+            alias = table.alias or table.name
             table.set("this", exp.to_identifier(names[name]))
             table.set("alias", exp.TableAlias(this=exp.to_identifier(alias)))
     return tree
@@ -207,6 +223,39 @@ def render(tree: exp.Expr, *, dialect: str, pretty: bool = False) -> str:
         return tree.sql(dialect=spelled, unsupported_level=sqlglot.ErrorLevel.RAISE, pretty=pretty)
     except UnsupportedError as error:
         raise SqlError(f"This question can't be put in {dialect}'s SQL: {_first_line(error)}") from error
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A question, ready for an engine whose tables have fixed names.
+
+    Attributes:
+        text: The SQL in the engine's dialect.
+        tables: The tables it reads, by our names.
+        marks: The names of its parameters.
+    """
+
+    text: str
+    tables: frozenset[str]
+    marks: frozenset[str]
+
+
+@lru_cache(maxsize=512)
+def compiled(sql: str, *, dialect: str, prefix: str) -> Compiled:
+    """Parse a question, put the views in and render it; the same text is worked on once.
+
+    Args:
+        sql: One `SELECT` in our own dialect.
+        dialect: The engine's dialect.
+        prefix: What the engine's names of tables have before ours.
+
+    Raises:
+        SqlError: It doesn't parse, isn't a `SELECT`, names something that isn't there, or can't be said.
+    """
+    tree = parse_select(sql)
+    _, tables = needed(tree)
+    whole = with_views(tree, leaves={table: f"{prefix}{table}" for table in tables}, dialect=dialect)
+    return Compiled(render(whole, dialect=dialect), tables, marks_of(tree))
 
 
 def _first_line(error: Exception) -> str:

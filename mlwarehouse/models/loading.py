@@ -12,12 +12,13 @@ from mlwarehouse.models.predictor import Predictor
 
 
 def load_model(
-    folder: Path | str, *, allow_pickle: bool = False, allow_code: bool = True, device: str | None = None
+    folder: Path | str | ModelPackage, *, allow_pickle: bool = False, allow_code: bool = True, device: str | None = None
 ) -> Any:
     """Load a model as what it is.
 
     Args:
-        folder: The package; each of its files is checked against the manifest first.
+        folder: The package; each of its files is checked against the manifest first. A `ModelPackage` that
+            `read_package` has checked isn't checked again.
         allow_pickle: Whether a pickle may run; only packages written by MLflow hold one.
         allow_code: Whether source that came with the model may run when its class can't be imported here. Like a
             pickle, that source can do anything: pass False for models of people you don't trust.
@@ -35,11 +36,11 @@ def load_model(
         MissingDependencyError: PyTorch isn't installed.
     """
     options = LoadOptions(device=device or "cpu", allow_pickle=allow_pickle, allow_code=allow_code)
-    return load_package(read_package(folder), options)
+    return load_package(folder if isinstance(folder, ModelPackage) else read_package(folder), options)
 
 
 def load_predictor(
-    folder: Path | str, *, allow_pickle: bool = False, allow_code: bool = True, device: str | None = None
+    folder: Path | str | ModelPackage, *, allow_pickle: bool = False, allow_code: bool = True, device: str | None = None
 ) -> Predictor:
     """Load a model for predicting from frames.
 
@@ -52,7 +53,7 @@ def load_predictor(
     Raises:
         WarehouseError: As in `load_model`.
     """
-    package = read_package(folder)
+    package = folder if isinstance(folder, ModelPackage) else read_package(folder)
     options = LoadOptions(device=device or "cpu", allow_pickle=allow_pickle, allow_code=allow_code)
     return Predictor(load_package(package, options), package.signature, package.digest)
 

@@ -136,13 +136,12 @@ class Asking(Base):
         Raises:
             NotFoundError: No such run, metric or experiment.
         """
-        from mlwarehouse.query import get_experiment_by_name, metric_history
+        from mlwarehouse.query import metric_history, resolve_experiments
 
         engine, reading = self.engine(), self.reading(as_of=as_of, at=at)
-        experiment_ids = None
-        if experiment_names is not None:
-            experiment_ids = [get_experiment_by_name(engine, reading, n).experiment_id for n in experiment_names]
-        return metric_history(engine, reading, run_ids=run_ids, keys=keys, experiment_ids=experiment_ids)
+        ids = resolve_experiments(engine, reading, experiment_ids=None, experiment_names=experiment_names)
+        frame: pd.DataFrame = metric_history(engine, reading, run_ids=run_ids, keys=keys, experiment_ids=ids)
+        return frame
 
     def get_run(self, run_id: str, *, as_of: Any = None, at: Snapshot | str | None = None) -> Run:
         """One run with its latest metrics, params and tags.
@@ -154,12 +153,8 @@ class Asking(Base):
 
         return get_run(self.engine(), self.reading(as_of=as_of, at=at), run_id)
 
-    def get_experiment_by_name(self, name: str) -> Experiment:
-        """One experiment.
-
-        Raises:
-            NotFoundError: There is none of this name.
-        """
+    def get_experiment_by_name(self, name: str) -> Experiment | None:
+        """The experiment of a name, or None as in MLflow; an active one goes before a deleted one of the same name."""
         from mlwarehouse.query import get_experiment_by_name
 
         return get_experiment_by_name(self.engine(), self.reading(), name)

@@ -15,6 +15,7 @@ from mlwarehouse.errors import FilterError, did_you_mean
 from mlwarehouse.query.fields import ATTRIBUTES_BY_NAME
 from mlwarehouse.query.names import Name, read_name
 from mlwarehouse.query.references import References
+from mlwarehouse.query.spelling import said_name
 from mlwarehouse.query.values import Value, compare_time, read_value, show
 
 COMPARISONS: dict[type[exp.Expr], type[exp.Expr]] = {
@@ -124,7 +125,9 @@ def _compare(name: Name, operator: type[exp.Expr], value: Value, references: Ref
     is_number = not isinstance(value, str)
     if name.kind == "metric" or (attribute is not None and attribute.type != "text"):
         if not is_number or operator in PATTERNS:
-            raise FilterError(f"`{said}` is a number and is compared with numbers; got '{value}' after {_SIGNS[operator]}.")
+            raise FilterError(
+                f"`{said}` is a number and is compared with numbers; got '{value}' after {_SIGNS[operator]}."
+            )
     elif not is_number:
         if operator not in FOR_TEXT:
             raise FilterError(
@@ -181,15 +184,6 @@ def _in_inputs(test: exp.Expr) -> exp.Expr:
     """Whether any of a run's datasets passes a test."""
     query = exp.select("run_id").from_("inputs").where(test)
     return exp.In(this=exp.column("run_id", table="runs"), query=query.subquery())
-
-
-def said_name(name: Name) -> str:
-    """A name as its user would write it, for error messages."""
-    if name.kind == "attribute":
-        return name.key
-    key = name.key if name.key.replace("_", "a").replace(".", "a").isalnum() else f"`{name.key}`"
-    stat = f".{name.stat}" if name.stat != "last" else ""
-    return f"{name.kind}s.{key}{stat}"
 
 
 def _plain(value: Value) -> Value:

@@ -52,9 +52,7 @@ class Attribute:
 ATTRIBUTES: tuple[Attribute, ...] = (
     Attribute("run_id", "text", "runs.run_id"),
     Attribute("experiment_id", "text", "runs.experiment_id"),
-    Attribute(
-        "status", "text", "runs.status", choices=("RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED")
-    ),
+    Attribute("status", "text", "runs.status", choices=("RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED")),
     Attribute("artifact_uri", "text", "'runs:/' || runs.run_id"),
     Attribute("start_time", "time", "runs.started_at", aliases=("created", "Created")),
     Attribute("end_time", "time", "runs.ended_at"),

@@ -171,5 +171,7 @@ def order_entry(text: str, node: exp.Expr | None) -> WrittenName:
             f"The order-by entry `{text}` isn't a name with ASC or DESC after it, such as `metrics.loss ASC`. {HINT}"
         )
     if name.literal.kind == "dataset":
-        raise FilterError(f"The order-by entry `{text}` names a dataset; a run may have several, so they can't order runs.")
+        raise FilterError(
+            f"The order-by entry `{text}` names a dataset; a run may have several, so they can't order runs."
+        )
     return name

@@ -41,10 +41,14 @@ class References:
         self.by_name: dict[tuple[Kind, str], Reference] = {}
 
     def bind(self, value: object) -> exp.Expr:
-        """A parameter mark for a value."""
+        """A parameter mark for a value, as a node."""
+        return exp.Placeholder(this=self.mark(value).removeprefix("$"))
+
+    def mark(self, value: object) -> str:
+        """A parameter mark for a value, as text."""
         name = f"p{len(self.parameters)}"
         self.parameters[name] = value
-        return exp.Placeholder(this=name)
+        return f"${name}"
 
     def column(self, name: Name, *, as_number: bool = False, must_exist: bool = True) -> exp.Expr:
         """The SQL for a name.
@@ -77,15 +81,15 @@ class References:
         if reference.kind == "metric":
             source = f"SELECT {columns} FROM metric_summaries WHERE {self.series_condition([reference.key])}"
         else:
-            mark = self.bind(reference.key).sql(dialect="duckdb")
+            mark = self.mark(reference.key)
             source = f"SELECT {columns} FROM {reference.kind}s WHERE key = {mark}"
         return f"LEFT JOIN ({source}) AS {reference.alias} ON {reference.alias}.run_id = runs.run_id"
 
     def series_condition(self, series: list[str]) -> str:
         """SQL over `metric_summaries` that holds for some series, and of which the scan sees the keys."""
         keys = dict.fromkeys(key for one in series for key in keys_of_series(one))
-        key_marks = ", ".join(self.bind(key).sql(dialect="duckdb") for key in keys)
-        marks = ", ".join(self.bind(one).sql(dialect="duckdb") for one in series)
+        key_marks = ", ".join(self.mark(key) for key in keys)
+        marks = ", ".join(self.mark(one) for one in series)
         return f"key IN ({key_marks}) AND series IN ({marks})"
 
 

@@ -69,25 +69,27 @@ def compare_time(
         return operator(this=column, expression=bind(_iso(value, name)))
     if value is None or not math.isfinite(value):
         raise FilterError(
-            f"`{name}` is compared with milliseconds since the epoch or a quoted time such as '2026-11-01'; got {value}."
+            f"`{name}` is compared with milliseconds since the epoch or a quoted time such as '2026-11-01'; "
+            f"got {value}."
         )
-    begin, end = bind(_moment(math.ceil(value), name)), bind(_moment(math.floor(value) + 1, name))
-    not_before, before = exp.GTE(this=column, expression=begin), exp.LT(this=column, expression=end)
+    begin, end = _moment(math.ceil(value), name), _moment(math.floor(value) + 1, name)
+
+    def test(comparison: type[exp.Expr], moment: dt.datetime) -> exp.Expr:
+        return comparison(this=column.copy(), expression=bind(moment))
+
     match operator:
         case exp.GTE:
-            return not_before
+            return test(exp.GTE, begin)
         case exp.GT:
-            return exp.GTE(this=column, expression=end)
+            return test(exp.GTE, end)
         case exp.LT:
-            return exp.LT(this=column, expression=begin)
+            return test(exp.LT, begin)
         case exp.LTE:
-            return before
+            return test(exp.LT, end)
         case exp.EQ:
-            return exp.paren(exp.and_(not_before, before))
+            return exp.paren(exp.and_(test(exp.GTE, begin), test(exp.LT, end)))
         case _:
-            return exp.paren(
-                exp.or_(exp.LT(this=column, expression=begin), exp.GTE(this=column.copy(), expression=end))
-            )
+            return exp.paren(exp.or_(test(exp.LT, begin), test(exp.GTE, end)))
 
 
 def _moment(milliseconds: int, name: str) -> dt.datetime:

@@ -7,7 +7,7 @@ and is given. Optional columns are passed on with their nulls.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -124,7 +124,7 @@ def predict_batches(
     """
     for columns in batches:
         rows = _table(columns, names)
-        if not rows.num_rows or not (predictor.signature or _is_whole(None, rows).true_count):
+        if not rows.num_rows or not (predictor.signature or pc.any(_is_whole(None, rows)).as_py()):
             yield pa.nulls(rows.num_rows, result_type)
             continue
         yield _as_type(predict_rows(predictor, rows, batch_rows=batch_rows), result_type)
@@ -154,7 +154,7 @@ def _predict(predictor: Predictor, rows: pa.Table, outputs: Sequence[Field]) -> 
     return pa.table({name: _array(frame[name], types[name]) for name in frame.columns})
 
 
-def _array(column: pd.Series[object], type_: pa.DataType | None) -> pa.Array:
+def _array(column: pd.Series[Any], type_: pa.DataType | None) -> pa.Array:
     # NaN that a model computed is its answer; in a column of objects pandas means a gap by it.
     is_object = column.dtype == object
     values = column.tolist() if is_object and type_ is not None and pa.types.is_nested(type_) else column.to_numpy()

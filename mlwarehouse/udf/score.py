@@ -14,7 +14,7 @@ from mlwarehouse.errors import InvalidInputError, did_you_mean
 from mlwarehouse.models import Predictor
 from mlwarehouse.tables import PREDICTIONS
 from mlwarehouse.udf.predicting import predict_rows
-from mlwarehouse.udf.spark_udf import ModelUdf
+from mlwarehouse.udf.spark_udf import ModelUdf, quoted
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -131,7 +131,7 @@ def score_spark(
         The columns of `PREDICTIONS`, as `score_frame` gives them; `writer_seq` numbers the rows without being dense.
 
     Raises:
-        SignatureError: The frame's columns don't fit the model's signature.
+        SignatureError: The frame's columns don't fit the model's signature, or it has none.
         InvalidInputError: There is no column `row_key`.
     """
     from pyspark.sql import functions as F
@@ -143,8 +143,8 @@ def score_spark(
         )
     udf.check(frame)
     predicted = frame.select(
-        F.col(_quoted(row_key)).cast("string").alias("row_key"),
-        udf(*_inputs(udf)).alias("prediction"),
+        F.col(quoted(row_key)).cast("string").alias("row_key"),
+        udf().alias("prediction"),
         F.monotonically_increasing_id().alias("writer_seq"),
     )
     kind = predicted.schema["prediction"].dataType
@@ -220,18 +220,6 @@ def _spark_value_and_text(column: Column, type_: str) -> tuple[Column, Column]:
     return value.cast("double").alias("value"), text.cast("string").alias("text")
 
 
-def _inputs(udf: ModelUdf) -> tuple[str, ...]:
-    if udf.signature is None:
-        raise InvalidInputError(
-            "The model has no signature, so it isn't known which columns it is to be called with; save it with one."
-        )
-    return tuple(_quoted(f.name) for f in udf.signature.inputs)
-
-
 def _single_output(udf: ModelUdf) -> str:
     outputs = udf.signature.outputs if udf.signature is not None else ()
     return outputs[0].name if outputs else "prediction"
-
-
-def _quoted(name: str) -> str:
-    return "`" + name.replace("`", "``") + "`"

@@ -1,4 +1,4 @@
-"""Model packages on their way to Spark's workers: packed once, sent once to each executor, loaded once by each worker."""
+"""Model packages on their way to Spark's workers: packed once, sent once an executor, loaded once a worker."""
 
 from __future__ import annotations
 

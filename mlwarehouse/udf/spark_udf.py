@@ -68,7 +68,7 @@ class ModelUdf:
         Raises:
             SignatureError: More or fewer columns than the model takes.
         """
-        from pyspark.sql.functions import arrow_udf
+        from pyspark.sql.pandas.functions import arrow_udf
 
         names, arguments = self._named(columns)
         digest, batch_rows, allow_pickle = self.digest, self._batch_rows, self._allow_pickle
@@ -82,7 +82,9 @@ class ModelUdf:
 
         # The hints tell Spark the kind of function; it can't look up names that a function made here has as text.
         predict.__annotations__ = {"batches": Iterator[tuple[pa.Array, ...]], "return": Iterator[pa.Array]}
-        return arrow_udf(predict, self._spark_type)(*arguments)
+        make: Any = arrow_udf  # whose own hints know no iterator of several columns that gives a struct
+        column: Column = make(predict, self._spark_type)(*arguments)
+        return column
 
     def check(self, frame: DataFrame) -> None:
         """Check that a frame has the model's columns, by name and type, without starting a job.
@@ -102,7 +104,7 @@ class ModelUdf:
             return names, columns
         inputs = tuple(f.name for f in self.signature.inputs)
         if not columns:
-            return inputs, inputs
+            return inputs, tuple(quoted(name) for name in inputs)
         if all(isinstance(c, str) for c in columns) and set(columns) == set(inputs):
             return tuple(str(c) for c in columns), columns
         if len(columns) == len(inputs) or len(columns) == 1:
@@ -159,6 +161,11 @@ def spark_udf(
     return ModelUdf(package.signature, package.digest, parsed, batch_rows=batch_rows, allow_pickle=allow_pickle)
 
 
+def quoted(name: str) -> str:
+    """A column's name as Spark's functions take it, whatever characters it holds."""
+    return "`" + name.replace("`", "``") + "`"
+
+
 def _result_type(signature: Signature | None) -> str:
     outputs = signature.outputs if signature is not None else ()
     if not outputs:
@@ -169,7 +176,7 @@ def _result_type(signature: Signature | None) -> str:
     types = ["array<" * f.dims + _SPARK_NAMES[f.type] + ">" * f.dims for f in outputs]
     if len(outputs) == 1:
         return types[0]
-    fields = (f"`{f.name.replace('`', '``')}`: {t}" for f, t in zip(outputs, types, strict=True))
+    fields = (f"{quoted(f.name)}: {t}" for f, t in zip(outputs, types, strict=True))
     return f"struct<{', '.join(fields)}>"
 
 

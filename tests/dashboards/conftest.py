@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import logging
 import math
 import os
 import random
@@ -106,7 +107,7 @@ class SmallWarehouse:
         from mlwarehouse import query
 
         self.asked.append("search_runs")
-        return query.search_runs(self.engine, Reading(), **{"experiment_ids": None, **question})
+        return query.search_runs(self.engine, Reading(), **question)
 
     def metric_history(self, run_ids: Any, keys: Any) -> Any:
         from mlwarehouse import query
@@ -219,6 +220,7 @@ def serve() -> Iterator[Callable[[Any], str]]:
 
     from mlwarehouse.dashboards.app import create_app
 
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     servers = []
 
     def start(served: Any, **options: Any) -> str:

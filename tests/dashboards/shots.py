@@ -21,6 +21,10 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 PAGES = {"progress": "/", "runs": "/runs"}
+READY = {
+    "progress": ".mlw-fresh, #progress-leaderboard tbody tr",
+    "runs": '.mlw-fresh, .ag-row [col-id="attributes.run_name"] .ag-cell-value',
+}
 SIZES = {"wide": (1440, 900), "laptop": (1280, 800), "phone": (390, 844)}
 
 
@@ -42,13 +46,14 @@ def shoot(url: str, out: Path, *, sizes: tuple[str, ...], schemes: tuple[str, ..
                 for name, path in PAGES.items():
                     page.set_viewport_size({"width": width, "height": height})
                     page.goto(url.rstrip("/") + path)
-                    page.wait_for_load_state("networkidle")
+                    page.wait_for_selector(READY[name], timeout=120_000)
+                    page.wait_for_load_state("networkidle", timeout=120_000)
                     if name == "runs":
                         boxes = page.locator(".ag-row input[type=checkbox]:visible")
                         for i in range(min(n_ticked, boxes.count())):
                             boxes.nth(i).check()
                         if n_ticked and boxes.count():
-                            page.wait_for_selector("#runs-curves .js-plotly-plot")
+                            page.wait_for_selector("#runs-curves .js-plotly-plot", timeout=120_000)
                     # The frame's sides are as high as the window, so the window takes the page's height.
                     page.set_viewport_size({"width": width, "height": page.evaluate("document.body.scrollHeight")})
                     page.wait_for_timeout(900)

@@ -1,13 +1,14 @@
 import json
 import re
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import dash
 import pytest
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.test import Client
 
-from mlwarehouse.dashboards import ids
+from mlwarehouse.dashboards import ids, pages
 from mlwarehouse.dashboards.app import PAGES, create_app
 from mlwarehouse.errors import StorageError
 
@@ -47,6 +48,11 @@ def app(project):
 def test_pages_have_names_and_paths_of_their_own():
     assert len({p.path for p in PAGES}) == len({p.name for p in PAGES}) == len(PAGES) >= 2
     assert PAGES[0].path == "/"
+
+
+def test_every_page_file_is_in_the_tuple():
+    files = {p.stem for p in Path(pages.__file__).parent.glob("[!_]*.py")}
+    assert {p.layout.__module__.rsplit(".", 1)[-1] for p in PAGES} == files
 
 
 def test_importing_and_building_leaves_no_page_in_dashs_registry(app):
@@ -190,6 +196,9 @@ class Unreadable:
     def sql(self, text, *, parameters=None):
         raise StorageError("Table `runs` couldn't be read: no such folder.")
 
+    def search_runs(self, **question):
+        raise StorageError("Table `runs` couldn't be read: no such folder.")
+
 
 def test_a_failing_panel_says_why(warehouse):
     app = create_app(Unreadable(warehouse))
@@ -197,6 +206,11 @@ def test_a_failing_panel_says_why(warehouse):
         status, answer = call(app, f"{output}.children", **{"progress-location.search": "?goal=a&direction=min"})
         assert status == 200
         assert "no such folder" in json.dumps(answer["response"])
+    question = {"experiments": [], "filter": "", "columns": ["attributes.run_name"], "versions": None}
+    request = {"startRow": 0, "endRow": 100, "sortModel": [], "filterModel": {}}
+    given = {"runs-grid.getRowsRequest": request, "runs-question.data": question}
+    _, answer = call(app, "runs-grid.getRowsResponse", **given)
+    assert "no such folder" in json.dumps(answer["response"]["runs-trouble"])
 
 
 def test_a_failure_nobody_foresaw_leaves_the_page_and_is_logged(warehouse, caplog):

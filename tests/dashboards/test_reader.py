@@ -24,7 +24,8 @@ def test_a_failure_is_not_remembered():
     assert memo.get("k", lambda: 2) == 2
 
 
-def test_the_same_question_is_asked_once_per_commit(warehouse, builder):
+def test_the_same_question_is_asked_once_per_commit(warehouse, builder, monkeypatch):
+    monkeypatch.setattr("mlwarehouse.dashboards.reader.LOOK_S", 0)
     reader = Reader(warehouse)
     question = "SELECT COUNT(*) AS n FROM project_runs WHERE experiment_id = $e"
     for _ in range(3):
@@ -51,6 +52,18 @@ def test_a_timed_answer_ages(warehouse, monkeypatch):
         reader.frame("SELECT 1 AS one FROM runs")
     assert len(warehouse.asked) == 3
     assert reader.moment() != moment
+
+
+def test_versions_are_looked_up_once_for_all_panels_of_a_page(warehouse, monkeypatch):
+    now, looked = [0.0], []
+    monkeypatch.setattr("mlwarehouse.dashboards.reader.time.monotonic", lambda: now[0])
+    snapshot = warehouse.snapshot
+    monkeypatch.setattr(warehouse, "snapshot", lambda: looked.append(1) or snapshot())
+    reader = Reader(warehouse)
+    for seconds in (0.0, 0.9, 1.1):
+        now[0] = seconds
+        reader.versions()
+    assert len(looked) == 2
 
 
 def test_a_column_added_to_an_answer_stays_with_the_one_who_added_it(project):

@@ -295,3 +295,6 @@ def test_a_predictor_knows_its_packages_digest(folder):
     predictor = load_predictor(folder)
     assert predictor.digest == read_package(folder).digest
     assert list(predictor.predict(pd.DataFrame(np.zeros((1, 2)))).columns) == ["prediction"]
+    package = read_package(folder)
+    assert load_predictor(package).digest == package.digest
+    torch.testing.assert_close(load_model(package).weight, predictor.model.weight)

@@ -1,0 +1,29 @@
+"""Asking the warehouse: searching runs, metric histories, SQL.
+
+A search passes through small pure steps (`paging.READ_STEPS`, `paging.WRITE_STEPS`) that turn a filter and an order
+into one question for a page of runs; what the frame shows of them is loaded as long tables and made wide at once.
+"""
+
+from __future__ import annotations
+
+from mlwarehouse.query.experiments import (
+    get_experiment,
+    get_experiment_by_name,
+    list_experiments,
+    resolve_experiments,
+)
+from mlwarehouse.query.history import metric_history
+from mlwarehouse.query.runs import get_run
+from mlwarehouse.query.search import search_runs
+from mlwarehouse.query.sql import sql
+
+__all__ = [
+    "get_experiment",
+    "get_experiment_by_name",
+    "get_run",
+    "list_experiments",
+    "metric_history",
+    "resolve_experiments",
+    "search_runs",
+    "sql",
+]

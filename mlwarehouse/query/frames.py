@@ -1,0 +1,104 @@
+"""Long tables made wide, with one step a column and none a run; and frames in the caller's library."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mlwarehouse.errors import InvalidInputError, MissingDependencyError, did_you_mean
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FrameFormat = Literal["pandas", "arrow", "polars"]
+"""The libraries whose frames can be had."""
+
+FRAME_FORMATS: tuple[str, ...] = ("pandas", "arrow", "polars")
+
+
+def spread(rows: pa.Table, *, key: str, value: str, run_ids: pa.Array) -> dict[str, pa.Array]:
+    """Make one column for each key of a long table.
+
+    Args:
+        rows: A row per run and key, with the columns ``run_id``, `key` and `value`.
+        key: The column of keys.
+        value: The column of values.
+        run_ids: The runs, in the order of the result.
+
+    Returns:
+        By key, in the order of the keys' text: the values in the order of `run_ids`, null where a run has none.
+    """
+    if rows.num_rows == 0:
+        return {}
+    encoded = _one_chunk(rows.column(key)).dictionary_encode()
+    codes = encoded.indices.to_numpy(zero_copy_only=False)
+    where = pc.index_in(_one_chunk(rows.column("run_id")), value_set=run_ids).to_numpy(zero_copy_only=False)
+    values = _one_chunk(rows.column(value))
+    by_code = np.argsort(codes, kind="stable")
+    bounds = np.searchsorted(codes[by_code], np.arange(len(encoded.dictionary) + 1))
+    columns = {}
+    for code, name in enumerate(encoded.dictionary.to_pylist()):
+        picked = by_code[bounds[code] : bounds[code + 1]]
+        source = np.full(len(run_ids), -1, dtype=np.int64)
+        source[where[picked].astype(np.int64)] = picked
+        columns[name] = values.take(pa.array(source, mask=source < 0))
+    return dict(sorted(columns.items()))
+
+
+def check_format(output_format: str, allowed: tuple[str, ...]) -> None:
+    """Refuse an unknown output format.
+
+    Raises:
+        InvalidInputError: It is none of those allowed.
+    """
+    if output_format not in allowed:
+        raise InvalidInputError(
+            f"Unknown output format `{output_format}`; it must be one of {', '.join(allowed)}."
+            f"{did_you_mean(output_format, allowed)}"
+        )
+
+
+def to_frame(table: pa.Table, output_format: str) -> Any:
+    """Hand an Arrow table over as a frame.
+
+    Args:
+        table: The table.
+        output_format: An entry of `FRAME_FORMATS`.
+
+    Raises:
+        InvalidInputError: Another format.
+        MissingDependencyError: The library isn't installed.
+    """
+    check_format(output_format, FRAME_FORMATS)
+    if output_format == "arrow":
+        return table
+    if output_format == "polars":
+        try:
+            import polars
+        except ImportError as error:
+            raise MissingDependencyError("Frames of polars need it installed: pip install polars.") from error
+        return polars.from_arrow(table)
+    return to_pandas(table)
+
+
+def to_pandas(table: pa.Table) -> pd.DataFrame:
+    """An Arrow table as a pandas frame with the usual types: text as objects, None where there is none."""
+    frame: pd.DataFrame = table.to_pandas()
+    return frame
+
+
+def with_nanoseconds(table: pa.Table) -> pa.Table:
+    """Times in nanoseconds, which is what pandas users of MLflow's frames have."""
+    for index, field in enumerate(table.schema):
+        if pa.types.is_timestamp(field.type) and field.type.unit != "ns":
+            column = table.column(index).cast(pa.timestamp("ns", tz=field.type.tz))
+            table = table.set_column(index, field.name, column)
+    return table
+
+
+def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
+    chunk = column.combine_chunks()
+    return chunk.chunk(0) if isinstance(chunk, pa.ChunkedArray) else chunk

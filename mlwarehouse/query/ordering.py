@@ -1,0 +1,57 @@
+"""Steps: read the order-by list, and write the order.
+
+The order is MLflow's: missing values come last in either direction, NaN before them, and after the given entries the
+latest start comes first, then the run's id decides.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from mlwarehouse.errors import FilterError
+from mlwarehouse.query.dialect import parse_expression
+from mlwarehouse.query.names import Name, order_entry
+from mlwarehouse.query.question import OrderEntry, Question
+from mlwarehouse.query.spelling import said_name
+
+_DIRECTION = re.compile(r"\s(?P<direction>asc|desc)\s*$", re.IGNORECASE)
+
+
+def read_order(question: Question) -> Question:
+    """Parse the order-by list.
+
+    Raises:
+        FilterError: An entry isn't a name with ``ASC`` or ``DESC`` after it or nothing.
+    """
+    return replace(question, order=tuple(_read(entry) for entry in question.order_by))
+
+
+def write_order(question: Question) -> Question:
+    """Turn the order into terms of SQL.
+
+    Raises:
+        FilterError: A name stands in it twice.
+    """
+    terms: list[str] = []
+    seen: set[Name] = set()
+    for entry in question.order:
+        name = entry.name.meaning(question.known_series)
+        if name in seen:
+            raise FilterError(f"The order-by list names `{said_name(name)}` twice; leave one out.")
+        seen.add(name)
+        column = question.references.column(name).sql(dialect="duckdb")
+        if name.kind == "metric":
+            terms.append(f"CASE WHEN {column} IS NULL THEN 2 WHEN ISNAN({column}) THEN 1 ELSE 0 END")
+        terms.append(f"{column} {'DESC' if entry.is_descending else 'ASC'} NULLS LAST")
+    if Name("attribute", "start_time") not in seen:
+        terms.append("runs.started_at DESC NULLS LAST")
+    if Name("attribute", "run_id") not in seen:
+        terms.append("runs.run_id ASC")
+    return replace(question, order_terms=tuple(terms))
+
+
+def _read(text: str) -> OrderEntry:
+    match = _DIRECTION.search(text)
+    node = parse_expression(text[: match.start()] if match else text, what="order-by entry")
+    return OrderEntry(order_entry(text, node), match is not None and match["direction"].lower() == "desc")

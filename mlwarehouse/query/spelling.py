@@ -1,0 +1,14 @@
+"""How a name is said in messages: as its user would write it."""
+
+from __future__ import annotations
+
+from mlwarehouse.query.names import Name
+
+
+def said_name(name: Name) -> str:
+    """The name, with back-ticks where it needs them."""
+    if name.kind == "attribute":
+        return name.key
+    key = name.key if name.key.replace("_", "a").replace(".", "a").isalnum() else f"`{name.key}`"
+    stat = f".{name.stat}" if name.stat != "last" else ""
+    return f"{name.kind}s.{key}{stat}"

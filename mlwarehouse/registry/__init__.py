@@ -1,0 +1,7 @@
+"""The model registry: events, a fold, and a service that adds to them one at a time."""
+
+from mlwarehouse.registry.events import Event
+from mlwarehouse.registry.fold import ModelState, VersionState, fold
+from mlwarehouse.registry.service import Registry
+
+__all__ = ["Event", "ModelState", "Registry", "VersionState", "fold"]

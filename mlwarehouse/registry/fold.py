@@ -1,0 +1,174 @@
+"""The fold: a model's events to its state, the same that the SQL views compute."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+from mlwarehouse.entities import ModelVersion, RegisteredModel, Stage
+from mlwarehouse.registry.events import Change, Event, Kind
+
+
+@dataclass(frozen=True)
+class VersionState:
+    """One version of a model.
+
+    Attributes:
+        version: Its number.
+        created: The change that created it.
+        user_id: Who created it.
+        created_at: When.
+        updated_at: When the last of its events happened.
+        stage: The last stage it was moved to.
+        description: The last description given.
+        tags: Value by key.
+    """
+
+    version: int
+    created: Change
+    user_id: str | None
+    created_at: dt.datetime
+    updated_at: dt.datetime
+    stage: str = Stage.NONE
+    description: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ModelState:
+    """One registered model, or a name that none has.
+
+    Attributes:
+        name: The name.
+        exists: Whether there is a model of this name now.
+        last_seq: The number of the last event; 0 when there never was one.
+        last_version: The highest version number ever given; numbers of deleted versions and models stay used.
+        created_at: When the model was created.
+        updated_at: When the last of its events, or of its versions' events, happened.
+        description: The last description given.
+        tags: Value by key.
+        versions: The versions there are, by number.
+        aliases: Version by alias.
+    """
+
+    name: str
+    exists: bool = False
+    last_seq: int = 0
+    last_version: int = 0
+    created_at: dt.datetime | None = None
+    updated_at: dt.datetime | None = None
+    description: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    versions: dict[int, VersionState] = field(default_factory=dict)
+    aliases: dict[str, int] = field(default_factory=dict)
+
+    def aliases_of(self, version: int) -> tuple[str, ...]:
+        """The aliases that point to a version, sorted."""
+        return tuple(sorted(alias for alias, at in self.aliases.items() if at == version))
+
+    def registered_model(self) -> RegisteredModel:
+        """The model as an entity; only for one that exists."""
+        return RegisteredModel(
+            name=self.name,
+            creation_timestamp=_milliseconds(self.created_at),
+            last_updated_timestamp=_milliseconds(self.updated_at),
+            description=self.description,
+            aliases=MappingProxyType(dict(self.aliases)),
+            tags=MappingProxyType(dict(self.tags)),
+        )
+
+    def model_version(self, number: int) -> ModelVersion:
+        """One of its versions as an entity."""
+        version = self.versions[number]
+        return ModelVersion(
+            name=self.name,
+            version=number,
+            creation_timestamp=_milliseconds(version.created_at),
+            current_stage=version.stage,
+            description=version.description,
+            user_id=version.user_id,
+            source=version.created.source,
+            run_id=version.created.run_id,
+            digest=version.created.digest,
+            aliases=self.aliases_of(number),
+            tags=MappingProxyType(dict(version.tags)),
+            last_updated_timestamp=_milliseconds(version.updated_at),
+        )
+
+
+def fold(name: str, events: Iterable[Event]) -> ModelState:
+    """The state that a model's events add up to.
+
+    Args:
+        name: The model.
+        events: Its events, in any order.
+    """
+    state = ModelState(name)
+    for event in sorted(events, key=lambda e: e.seq):
+        state = _advance(state, event)
+    return state
+
+
+def step(state: ModelState, event: Event) -> ModelState:
+    """The state after one more event; the one given stays as it is."""
+    return _advance(replace(state, versions=dict(state.versions), aliases=dict(state.aliases)), event)
+
+
+def _advance(state: ModelState, event: Event) -> ModelState:
+    """As `step`, but `state` isn't to be used any more: its dicts go into the result, so a long history folds fast."""
+    change = event.change
+    if change.kind is Kind.MODEL_DELETED:
+        return ModelState(state.name, last_seq=event.seq, last_version=state.last_version)
+    state = replace(state, last_seq=event.seq, updated_at=event.event_at)
+    if change.kind is Kind.MODEL_CREATED:
+        return replace(state, exists=True, created_at=event.event_at, description=change.value)
+    if change.kind is Kind.ALIAS_SET and change.alias is not None and change.version is not None:
+        state.aliases[change.alias] = change.version
+    elif change.kind is Kind.ALIAS_DELETED and change.alias is not None:
+        state.aliases.pop(change.alias, None)
+    if change.version is None:
+        return _on_model(state, change)
+    if change.kind is Kind.VERSION_CREATED:
+        at = event.event_at
+        state.versions[change.version] = VersionState(
+            change.version, change, event.actor, at, at, description=change.value
+        )
+        return replace(state, last_version=max(state.last_version, change.version))
+    if change.kind is Kind.VERSION_DELETED:
+        del state.versions[change.version]
+        for alias in state.aliases_of(change.version):
+            del state.aliases[alias]
+        return state
+    state.versions[change.version] = replace(
+        _on_version(state.versions[change.version], change), updated_at=event.event_at
+    )
+    return state
+
+
+def _on_model(state: ModelState, change: Change) -> ModelState:
+    if change.kind is Kind.TAG_SET:
+        return replace(state, tags=_tagged(state.tags, change))
+    if change.kind is Kind.DESCRIPTION_SET:
+        return replace(state, description=change.value)
+    return state
+
+
+def _on_version(version: VersionState, change: Change) -> VersionState:
+    if change.kind is Kind.TAG_SET:
+        return replace(version, tags=_tagged(version.tags, change))
+    if change.kind is Kind.DESCRIPTION_SET:
+        return replace(version, description=change.value)
+    if change.kind is Kind.STAGE_SET and change.stage is not None:
+        return replace(version, stage=change.stage)
+    return version
+
+
+def _tagged(tags: Mapping[str, str], change: Change) -> dict[str, str]:
+    rest = {k: v for k, v in tags.items() if k != change.key}
+    return rest if change.key is None or change.value is None else {**rest, change.key: change.value}
+
+
+def _milliseconds(at: dt.datetime | None) -> int:
+    return 0 if at is None else int(at.timestamp() * 1_000_000) // 1000

@@ -1,0 +1,291 @@
+"""What the Spark engine promises beyond the contract: frames, sessions, and what it needs from the machine."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from mlwarehouse.config import load_settings
+from mlwarehouse.engines.base import Txn
+from mlwarehouse.engines.embedded import EmbeddedEngine
+from mlwarehouse.engines.spark import SparkEngine, register
+from mlwarehouse.engines.spark_jars import delta_coordinate, jars_folder, resolve_jars
+from mlwarehouse.engines.spark_java import java_release, require_java
+from mlwarehouse.engines.spark_session import build_session
+from mlwarehouse.errors import InvalidInputError, MissingDependencyError, StorageError
+from mlwarehouse.tables import TABLES
+from mlwarehouse.tables.views import all_views
+
+
+@pytest.fixture
+def engine(spark, tmp_path, probe):
+    made = SparkEngine(spark, tmp_path / "tables")
+    made.create_tables([probe])
+    return made
+
+
+def files(engine, spec) -> list[Path]:
+    return sorted((Path(engine._embedded.tables.folder) / spec.name).glob("*.parquet"))
+
+
+# Frames.
+
+
+@pytest.mark.spark
+def test_each_task_writes_its_file_sorted_and_one_commit_holds_them(spark, engine, probe, rows):
+    frame = spark.createDataFrame(rows(40, name=[f"{i:02}" for i in reversed(range(40))])).repartition(4)
+    assert engine.append(probe, frame).version == 1
+    written = [pa.parquet.read_table(path).column("name").to_pylist() for path in files(engine, probe)]
+    assert len(written) == 4
+    assert all(part == sorted(part) for part in written)
+    assert engine.query("SELECT count(DISTINCT name) AS n FROM probe").to_pylist() == [{"n": 40}]
+
+
+@pytest.mark.spark
+def test_a_frame_that_fails_half_way_adds_nothing(spark, engine, probe, rows):
+    from pyspark.sql import functions as F
+
+    frame = spark.createDataFrame(rows(100)).repartition(4)
+    broken = frame.withColumn("long_value", F.expr("CAST(IF(writer_seq = 77, raise_error('bad row'), 1) AS BIGINT)"))
+    with pytest.raises(StorageError, match=r"couldn't be computed by Spark: .*bad row") as raised:
+        engine.append(probe, broken)
+    assert "\n" not in str(raised.value)
+    assert files(engine, probe) == []
+    assert engine.version(probe) == 0
+
+
+@pytest.mark.spark
+def test_an_error_in_python_code_is_told_by_its_own_words(spark, engine, probe, rows):
+    from pyspark.sql import functions as F
+
+    broken = spark.createDataFrame(rows(1)).withColumn("long_value", F.udf(lambda n: 1 // n, "long")("writer_seq"))
+    with pytest.raises(StorageError, match=r"ZeroDivisionError: integer division or modulo by zero$"):
+        engine.append(probe, broken)
+
+
+@pytest.mark.spark
+def test_each_micro_batch_of_a_stream_is_committed_once(spark, engine, probe, rows, tmp_path):
+    incoming = tmp_path / "incoming"
+    incoming.mkdir()
+    reader = spark.readStream.schema(spark.createDataFrame(rows(1)).schema).parquet(str(incoming))
+    outcomes = []
+
+    def commit(frame, number):
+        # Twice, as when a stream is restarted after a commit that it never heard of.
+        outcomes.extend(engine.append(probe, frame, txns=[Txn("stream", number)]).applied for _ in range(2))
+
+    for number in range(2):
+        pa.parquet.write_table(rows(number + 1), incoming / f"{number}.parquet")
+        query = (
+            reader.writeStream.foreachBatch(commit)
+            .option("checkpointLocation", str(tmp_path / "checkpoint"))
+            .trigger(availableNow=True)
+            .start()
+        )
+        query.awaitTermination()
+    assert outcomes == [True, False, True, False]
+    assert engine.query("SELECT count(*) AS n FROM probe").to_pylist() == [{"n": 3}]
+
+
+# Sessions.
+
+
+@pytest.mark.spark
+def test_a_question_leaves_no_view_in_the_session(spark, engine, rows, probe):
+    before = {t.name for t in spark.catalog.listTables()}
+    engine.append(probe, rows(1))
+    engine.query("SELECT * FROM probe")
+    assert {t.name for t in spark.catalog.listTables()} == before
+
+
+@pytest.mark.spark
+def test_registered_names_answer_in_plain_spark_and_see_later_commits(spark, tmp_path, rows):
+    from mlwarehouse.tables import METRICS
+
+    folder = tmp_path / "with ` and space" / "tables"
+    engine = SparkEngine(spark.newSession(), folder)
+    session = engine.spark
+    with pytest.raises(StorageError, match="`experiment_events`"):
+        register(session, folder)
+    engine.create_tables(TABLES)
+    names = register(session, folder)
+    assert set(names) == {spec.name for spec in TABLES} | {view.name for view in all_views()}
+    assert session.sql("SELECT * FROM metric_summaries").count() == 0
+    points = rows(2).select(["event_at", "recorded_at", "writer_id", "writer_seq"])
+    for name, values in {"run_id": ["r"] * 2, "key": ["loss"] * 2, "step": [1, 2], "value": [3.0, 1.0]}.items():
+        points = points.append_column(name, pa.array(values))
+    engine.append(METRICS, points.append_column("attempt", pa.array([0, 0])))
+    row = session.sql("SELECT key, last, min_step FROM metric_summaries").first()
+    assert tuple(row) == ("loss", 1.0, 2)
+    embedded = EmbeddedEngine(folder)
+    for name in names:
+        assert session.table(name).columns == embedded.query(f"SELECT * FROM {name} LIMIT 0").column_names
+
+
+CONNECT = """
+import sys, pathlib
+import pyarrow as pa
+from pyspark.sql import functions as F
+from mlwarehouse.engines.base import Txn
+from mlwarehouse.engines.spark import SparkEngine, register
+from mlwarehouse.engines.spark_session import build_session
+from mlwarehouse.errors import CastError, SqlError, StorageError
+from mlwarehouse.models import Field, Signature, save_model
+from mlwarehouse.tables import METRICS, PREDICTIONS, TABLES
+from mlwarehouse.udf import Scoring, score_spark, spark_udf
+import torch
+
+root = pathlib.Path(sys.argv[1])
+spark = build_session(remote="local[2]")
+assert "connect" in type(spark).__module__, type(spark)
+engine = SparkEngine(spark, root / "tables")
+engine.create_tables(TABLES)
+points = spark.sql(
+    "SELECT 'r' AS run_id, 'loss' AS key, id AS step, CAST(id AS DOUBLE) AS value, 0 AS attempt, now() AS event_at, "
+    "now() AS recorded_at, 'w' AS writer_id, id AS writer_seq FROM range(10)"
+)
+assert engine.append(METRICS, points, txns=[Txn("a", 0)]).applied
+assert not engine.append(METRICS, points, txns=[Txn("a", 0)]).applied
+for refused, kind in [
+    (points.withColumn("step", F.col("step") + 0.5), CastError),
+    (points.withColumn("step", F.expr("CAST(raise_error('bad row') AS BIGINT)")), StorageError),
+]:
+    try:
+        engine.append(METRICS, refused)
+    except kind as error:
+        assert "\\n" not in str(error), error
+    else:
+        raise AssertionError("not refused")
+question = "SELECT max(value) AS best FROM metrics WHERE key = $key"
+assert engine.query(question, parameters={"key": "loss"}).to_pylist() == [{"best": 9.0}]
+try:
+    engine.query("SELECT nothing FROM metrics")
+except SqlError as error:
+    assert "nothing" in str(error)
+else:
+    raise AssertionError("not refused")
+register(spark, root / "tables")
+assert spark.sql("SELECT `max` FROM metric_summaries").first()[0] == 9.0
+
+signature = Signature((Field("value", "double"),), (Field("prediction", "double"),))
+model = torch.nn.Linear(1, 1)
+with torch.no_grad():
+    model.weight.fill_(2.0)
+    model.bias.fill_(1.0)
+save_model(root / "m", model, init_args={"in_features": 1, "out_features": 1}, signature=signature)
+udf = spark_udf(spark, root / "m")
+udf = spark_udf(spark, root / "m")
+scored = score_spark(points, udf, Scoring("job", "points"), row_key="step")
+assert engine.append(PREDICTIONS, scored, txns=[Txn("job", 1)]).n_rows == 10
+assert engine.query("SELECT sum(value) AS s FROM predictions").to_pylist() == [{"s": 100.0}]
+spark.stop()
+print("all of it")
+"""
+
+
+@pytest.mark.spark
+def test_a_connect_session_serves_as_a_classic_one_does(spark, tmp_path):
+    # In a process of its own: one process can't hold both kinds of session.
+    answer = subprocess.run(
+        [sys.executable, "-W", "error::UserWarning", "-c", CONNECT, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert answer.returncode == 0, answer.stderr[-3000:]
+    assert answer.stdout.endswith("all of it\n")
+
+
+@pytest.mark.spark
+def test_the_session_runs_this_python_in_utc_and_opens_no_port_to_others(spark):
+    import pyspark.sql.functions as F
+
+    where = spark.range(1).select(F.udf(lambda _: __import__("sys").executable, "string")("id")).first()[0]
+    assert Path(where) == Path(sys.executable)
+    assert spark.conf.get("spark.sql.session.timeZone") == "UTC"
+    assert spark.conf.get("spark.ui.enabled") == "false"
+    assert spark.conf.get("spark.driver.bindAddress") == "127.0.0.1"
+    assert build_session(master="local[2]") is spark
+
+
+# What it needs.
+
+
+def test_a_session_is_classic_or_connect():
+    with pytest.raises(InvalidInputError, match="Either `master` or `remote`"):
+        build_session(master="local", remote="sc://somewhere")
+
+
+@pytest.mark.parametrize(
+    ("text", "release"),
+    [
+        ('openjdk version "17.0.15" 2025-04-15', 17),
+        ('java version "1.8.0_392"', 8),
+        ('openjdk version "21" 2023-09-19', 21),
+        ("nothing of the kind", None),
+    ],
+)
+def test_a_java_release_is_read_from_its_own_words(text, release):
+    assert java_release(text) == release
+
+
+def test_missing_old_and_broken_java_say_what_to_install(monkeypatch, tmp_path):
+    java = tmp_path / "bin" / "java"
+    java.parent.mkdir()
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+    with pytest.raises(MissingDependencyError, match=r"no bin/java; install Java 17"):
+        require_java()
+    java.write_text("#!/bin/sh\necho 'openjdk version \"11.0.2\"' >&2\n")
+    java.chmod(0o755)
+    with pytest.raises(MissingDependencyError, match=r"is 11; install Java 17"):
+        require_java()
+    java.write_text("#!/bin/sh\nexit 3\n")
+    with pytest.raises(MissingDependencyError, match="doesn't run"):
+        require_java()
+    monkeypatch.delenv("JAVA_HOME")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(MissingDependencyError, match=r"there is none here; install Java 17"):
+        build_session(master="local")
+
+
+def test_jars_are_kept_by_version_and_a_named_folder_wins(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    kept = jars_folder()
+    assert kept.is_relative_to(tmp_path)
+    _, artifact, version = delta_coordinate().split(":")
+    assert kept.name == f"{artifact}-{version}"
+    named = tmp_path / "named"
+    named.mkdir()
+    settings = load_settings(spark_jars_dir=str(named))
+    assert jars_folder(settings) == named
+    for name in ("delta-storage-1.jar", "delta-spark_1.jar"):
+        (named / name).touch()
+    assert resolve_jars(settings) == [named / "delta-spark_1.jar", named / "delta-storage-1.jar"]
+
+
+@pytest.mark.spark
+def test_jars_that_cannot_be_fetched_say_how_to_get_them(spark, monkeypatch, tmp_path):
+    # The resolver of a machine without a network: its proxy is a port where nobody listens.
+    monkeypatch.setenv(
+        "SPARK_SUBMIT_OPTS",
+        "-Dhttps.proxyHost=127.0.0.1 -Dhttps.proxyPort=9 -Dhttp.proxyHost=127.0.0.1 -Dhttp.proxyPort=9 "
+        f"-Duser.home={tmp_path}",
+    )
+    folder = tmp_path / "jars"
+    with pytest.raises(MissingDependencyError, match=r"couldn't be fetched into .*MLWAREHOUSE_SPARK_JARS_DIR"):
+        resolve_jars(load_settings(spark_jars_dir=str(folder)))
+    assert not folder.exists()
+    assert [p for p in tmp_path.iterdir() if p.name.startswith(".jars")] == []
+
+
+def test_importing_the_engine_loads_no_spark():
+    code = "import sys, mlwarehouse.engines.spark, mlwarehouse.engines.spark_session; print('pyspark' in sys.modules)"
+    environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert answer.stdout.strip() == "False"

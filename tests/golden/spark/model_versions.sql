@@ -1,0 +1,46 @@
+WITH folded AS (
+  SELECT
+    name,
+    version,
+    MIN_BY(
+      STRUCT(
+        source AS source,
+        run_id AS run_id,
+        digest AS digest,
+        actor AS actor,
+        event_at AS event_at
+      ),
+      seq
+    ) FILTER(WHERE
+      kind = 'version_created') AS creation,
+    MAX_BY(stage, seq) FILTER(WHERE
+      kind = 'stage_set' AND NOT stage IS NULL) AS stage,
+    MAX_BY(STRUCT(value AS value), seq) FILTER(WHERE
+      kind = 'description_set' OR (
+        kind = 'version_created' AND NOT value IS NULL
+      )) AS last_description,
+    MAX_BY(event_at, seq) AS updated_at,
+    COUNT(*) FILTER(WHERE
+      kind = 'version_deleted') AS n_deletions
+  FROM live_registry_events
+  WHERE
+    NOT version IS NULL
+  GROUP BY
+    name,
+    version
+)
+SELECT
+  name,
+  version,
+  COALESCE(stage, 'None') AS stage,
+  last_description.value AS description,
+  creation.source AS source,
+  creation.run_id AS run_id,
+  creation.digest AS digest,
+  creation.actor AS user_id,
+  'READY' AS status,
+  creation.event_at AS created_at,
+  updated_at
+FROM folded
+WHERE
+  NOT creation IS NULL AND n_deletions = 0

@@ -1,0 +1,149 @@
+"""The fold in Python and the views in SQL say the same of any history."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import asdict
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mlwarehouse.engines.base import Reading
+from mlwarehouse.entities import Stage
+from mlwarehouse.errors import WarehouseError
+from mlwarehouse.registry import fold, rules
+from mlwarehouse.registry.events import Event, event_table
+from mlwarehouse.registry.fold import ModelState, step
+
+START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+
+versions = st.integers(1, 4)
+texts = st.none() | st.sampled_from(["", "one", "two"])
+keys = st.sampled_from(["a", "b"])
+requests = st.one_of(
+    st.tuples(st.just("create_model"), st.fixed_dictionaries({"description": texts, "tags": st.just({"a": "x"})})),
+    *[
+        st.tuples(
+            st.just("create_version"),
+            st.fixed_dictionaries(
+                {
+                    "source": st.just("runs:/r/m"),
+                    "run_id": texts,
+                    "digest": texts,
+                    "description": texts,
+                    "tags": st.dictionaries(keys, st.just("x")),
+                }
+            ),
+        )
+    ]
+    * 3,
+    st.tuples(st.just("set_alias"), st.fixed_dictionaries({"alias": keys, "version": versions})),
+    st.tuples(st.just("delete_alias"), st.fixed_dictionaries({"alias": keys})),
+    st.tuples(
+        st.just("set_stage"),
+        st.fixed_dictionaries(
+            {"version": versions, "stage": st.sampled_from(list(Stage)), "archive_existing": st.booleans()}
+        ),
+    ),
+    st.tuples(
+        st.just("set_tag"), st.fixed_dictionaries({"version": st.none() | versions, "key": keys, "value": texts})
+    ),
+    st.tuples(
+        st.just("set_description"), st.fixed_dictionaries({"version": st.none() | versions, "description": texts})
+    ),
+    st.tuples(st.just("delete_version"), st.fixed_dictionaries({"version": versions})),
+    st.tuples(st.just("delete_model"), st.just({})),
+)
+histories = st.lists(st.tuples(st.sampled_from(["m", "n"]), requests, st.integers(-5, 5)), max_size=25)
+
+
+def happened(history) -> tuple[dict[str, ModelState], list[Event]]:
+    """What the rules allow of a history, on a clock that may go back."""
+    states = {name: ModelState(name) for name in ("m", "n")}
+    events: list[Event] = []
+    at = START
+    for name, (action, arguments), seconds in history:
+        at += dt.timedelta(seconds=seconds, microseconds=1)
+        try:
+            changes = getattr(rules, action)(states[name], **arguments)
+        except WarehouseError:
+            continue
+        for change in changes:
+            event = Event(name, states[name].last_seq + 1, change, "ada", None, at)
+            states[name] = step(states[name], event)
+            events.append(event)
+    return states, events
+
+
+@given(histories)
+def test_folding_all_at_once_is_folding_one_by_one(history):
+    states, events = happened(history)
+    for name, state in states.items():
+        own = [e for e in events if e.model_name == name]
+        assert fold(name, reversed(own)) == state
+        assert [e.seq for e in own] == list(range(1, len(own) + 1))
+        numbers = [e.change.version for e in own if e.change.kind == "version_created"]
+        assert numbers == list(range(1, len(numbers) + 1))
+
+
+@given(histories)
+def test_a_step_leaves_the_state_before_it_alone(history):
+    _, events = happened(history)
+    state = ModelState("m")
+    for event in (e for e in events if e.model_name == "m"):
+        before = asdict(state)
+        after = step(state, event)
+        assert asdict(state) == before
+        state = after
+
+
+def milliseconds(at: dt.datetime) -> int:
+    return int(at.timestamp() * 1_000_000) // 1000
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(histories)
+def test_the_views_say_what_the_fold_says(engine, history):
+    states, events = happened(history)
+    rows = event_table(events, "w", 0)
+    # As an overlay, the views read the rows as if they had just been committed.
+    reading = Reading(overlay={"registry_events": rows})
+
+    def ask(sql: str) -> list[dict]:
+        return engine.query(sql, reading=reading).to_pylist()
+
+    models = {r["name"]: r for r in ask("SELECT * FROM registered_models")}
+    assert set(models) == {name for name, state in states.items() if state.exists}
+    found = {(r["name"], r["version"]): r for r in ask("SELECT * FROM model_versions")}
+    assert set(found) == {(name, n) for name, state in states.items() for n in state.versions}
+    aliases = {(r["name"], r["alias"]): r["version"] for r in ask("SELECT * FROM model_aliases")}
+    assert aliases == {(name, a): v for name, state in states.items() for a, v in state.aliases.items()}
+    tags = {(r["name"], r["version"], r["key"]): r["value"] for r in ask("SELECT * FROM model_tags")}
+    assert tags == {(n, None, k): v for n, state in states.items() for k, v in state.tags.items()} | {
+        (n, v.version, k): t for n, state in states.items() for v in state.versions.values() for k, t in v.tags.items()
+    }
+    for name, row in models.items():
+        entity = states[name].registered_model()
+        assert row["description"] == entity.description
+        assert milliseconds(row["created_at"]) == entity.creation_timestamp
+        assert milliseconds(row["updated_at"]) == entity.last_updated_timestamp
+        assert row["n_versions"] == len(states[name].versions)
+        assert row["latest_version"] == max(states[name].versions, default=None)
+    for (name, number), row in found.items():
+        entity = states[name].model_version(number)
+        for column, value in {
+            "stage": entity.current_stage,
+            "description": entity.description,
+            "source": entity.source,
+            "run_id": entity.run_id,
+            "digest": entity.digest,
+            "user_id": entity.user_id,
+            "status": entity.status,
+        }.items():
+            assert row[column] == value, column
+        assert milliseconds(row["created_at"]) == entity.creation_timestamp
+        assert milliseconds(row["updated_at"]) == entity.last_updated_timestamp
+
+
+def test_an_unknown_name_is_a_state_too():
+    assert fold("m", []) == ModelState("m")
