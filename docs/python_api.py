@@ -7,6 +7,7 @@ import enum
 import inspect
 import re
 from collections.abc import Iterator
+from functools import cached_property
 from importlib import import_module
 from typing import Any
 
@@ -17,6 +18,10 @@ HANDED_OUT: tuple[str, ...] = (
     "mlwarehouse.ingest.run.ActiveRun",
     "mlwarehouse.parts.modelling.LoggedModel",
     "mlwarehouse.parts.modelling.FoundModel",
+    "mlwarehouse.parts.scoring.Scored",
+    "mlwarehouse.registry.Registry",
+    "mlwarehouse.udf.ModelUdf",
+    "mlwarehouse.models.package.ModelPackage",
     "mlwarehouse.models.signature.Signature",
     "mlwarehouse.models.signature.Field",
     "mlwarehouse.parts.keeping.Health",
@@ -73,7 +78,7 @@ def _function(name: str, function: Any, level: str = "###") -> list[str]:
 def _methods(cls: type, level: str = "###") -> list[str]:
     lines = []
     for name, member in _public(cls):
-        if isinstance(member, property):
+        if isinstance(member, property | cached_property):
             lines += ["", f"{level} {name}", "", "A property. " + " ".join(_text(member))]
         else:
             lines += _function(name, member, level)
@@ -86,7 +91,7 @@ def _public(cls: type) -> Iterator[tuple[str, Any]]:
     for base in reversed(cls.__mro__[:-1]):
         for name, member in vars(base).items():
             plain = member.__func__ if isinstance(member, classmethod | staticmethod) else member
-            is_code = inspect.isfunction(plain) or isinstance(plain, property)
+            is_code = inspect.isfunction(plain) or isinstance(plain, property | cached_property)
             if not name.startswith("_") and is_code and inspect.getdoc(plain):
                 found[name] = plain
     yield from found.items()

@@ -43,7 +43,9 @@ def tables(given: Mapping[str, Iterable[Mapping[str, Any]]]) -> dict[str, pa.Tab
         filled: list[dict[str, Any]] = []
         for sparse in rows:
             count += 1
-            row: dict[str, Any] = {k: v for k, v in DEFAULTS.items() if k in columns} | {"writer_seq": count} | dict(sparse)
+            row: dict[str, Any] = (
+                {k: v for k, v in DEFAULTS.items() if k in columns} | {"writer_seq": count} | dict(sparse)
+            )
             at = row.pop("at", count)
             row = {"event_at": at, "recorded_at": at} | row
             unknown = row.keys() - set(columns)

@@ -1,10 +1,14 @@
-"""Each view against its given / expect cases, on both engines."""
+"""Each view against its given / expect cases, on both engines.
+
+The cases of a view are asked in one question, each with ids of its own: a question is what costs time on Spark.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 import yaml
 
@@ -13,22 +17,50 @@ from tests.views.conftest import Ask
 from tests.views.rows import comparable, tables
 
 FOLDER = Path(__file__).parent.parent / "cases" / "views"
+IDS = ("run_id", "experiment_id", "model_name")
 
 
-def load() -> list[Any]:
-    cases = []
-    for view in VIEWS:
-        for case in yaml.safe_load((FOLDER / f"{view}.yml").read_text(encoding="utf-8")):
-            cases.append(pytest.param(view, case, id=f"{view}-{case['case'][:40]}"))
+def load(view: str) -> list[dict[str, Any]]:
+    cases: list[dict[str, Any]] = yaml.safe_load((FOLDER / f"{view}.yml").read_text(encoding="utf-8"))
     return cases
 
 
-@pytest.mark.parametrize(("view", "case"), load())
-def test_case(view: str, case: dict[str, Any], ask: Ask) -> None:
-    found = ask(f"SELECT * FROM {view}", tables(case["given"]))
-    columns = sorted(set().union(*case["expect"])) if case["expect"] else []
-    assert all(set(row) == set(columns) for row in case["expect"]), "each expected row names the same columns"
-    assert comparable(found, columns) == comparable(case["expect"], columns)
+def marked(given: dict[str, list[dict[str, Any]]], mark: str) -> dict[str, pa.Table]:
+    """The rows of a case, with a mark in front of each id."""
+    result = {}
+    for name, rows in tables(given).items():
+        found = rows.to_pylist()
+        for row in found:
+            row.update({c: mark + row[c] for c in IDS if row.get(c) is not None})
+        result[name] = pa.Table.from_pylist(found, schema=rows.schema)
+    return result
+
+
+def unmarked(rows: list[dict[str, Any]], mark: str) -> list[dict[str, Any]]:
+    """The rows whose ids have a mark, without it."""
+    return [
+        {c: v.removeprefix(mark) if isinstance(v, str) else v for c, v in row.items()}
+        for row in rows
+        if any(isinstance(v, str) and v.startswith(mark) for v in row.values())
+    ]
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_cases(view: str, ask: Ask) -> None:
+    cases = load(view)
+    parts: dict[str, list[pa.Table]] = {}
+    for number, case in enumerate(cases):
+        for table, rows in marked(case["given"], f"case{number:03}:").items():
+            parts.setdefault(table, []).append(rows)
+    found = ask(f"SELECT * FROM {view}", {table: pa.concat_tables(rows) for table, rows in parts.items()})
+    wrong = {}
+    for number, case in enumerate(cases):
+        columns = sorted(set().union(*case["expect"])) if case["expect"] else []
+        assert all(set(row) == set(columns) for row in case["expect"]), f"uneven expected rows in `{case['case']}`"
+        got = comparable(unmarked(found, f"case{number:03}:"), columns)
+        if got != comparable(case["expect"], columns):
+            wrong[case["case"]] = {"got": got, "expected": comparable(case["expect"], columns)}
+    assert wrong == {}
 
 
 def test_each_file_belongs_to_a_view() -> None:
