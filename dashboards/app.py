@@ -36,7 +36,7 @@ def create_app(warehouse: Warehouse, *, prefix: str = "/") -> Dash:
     """Build the dashboards over a warehouse.
 
     Args:
-        warehouse: A `mlwarehouse.Warehouse`, or anything with its `sql`, `search_runs`, `metric_history`, `snapshot`.
+        warehouse: A `mlwarehouse.Warehouse`, or anything with its `sql`, `search_runs`, `metric_history`, `versions`.
         prefix: The path that a server mounts the app at, such as ``/dashboards/``; the server strips it.
 
     Returns:

@@ -7,6 +7,7 @@ people can tell apart. Plotly reads a small HTML in all text, so every text that
 
 from __future__ import annotations
 
+import datetime as dt
 import html
 import math
 from typing import TYPE_CHECKING, Any
@@ -286,7 +287,11 @@ def _calendar(figure: go.Figure, data_frame: pd.DataFrame, unit: str) -> None:
     figure.update_layout(barmode="stack", hovermode="x unified", legend={"traceorder": "normal"})
     figure.update_xaxes(hoverformat={"day": "%a %-d %b %Y", "week": "week of %-d %b %Y", "month": "%B %Y"}[unit])
     starts = data_frame["starts_at"].drop_duplicates()
-    if len(starts) <= 6:
+    if 0 < len(starts) <= 6:
+        # Room on both sides: a single day isn't a wall.
+        room = dt.timedelta(milliseconds=width * 4)
+        whole = starts.dt.tz_localize(None)
+        figure.update_xaxes(range=[whole.min() - room, whole.max() + room])
         figure.update_xaxes(tickvals=starts.dt.tz_localize(None).tolist(), tickformat=_TICKS[unit])
 
 

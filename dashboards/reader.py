@@ -11,8 +11,6 @@ from .memo import Memo
 if TYPE_CHECKING:
     import pandas as pd
 
-    from mlwarehouse.entities import Snapshot
-
 CLOCK_S = 60
 """How long an answer that depends on the present moment (whether a run is lost) is good for."""
 
@@ -47,8 +45,8 @@ class Warehouse(Protocol):
         """Every point of some metrics of some runs."""
         ...
 
-    def snapshot(self) -> Snapshot:
-        """The newest version of each table."""
+    def versions(self) -> Mapping[str, int]:
+        """The newest version of each table, by name."""
         ...
 
 
@@ -65,7 +63,7 @@ class Reader:
         """A word that changes with every commit to any table, looked up at most once in `LOOK_S` seconds."""
         now, seen = time.monotonic(), self._seen
         if seen is None or now - seen[0] >= LOOK_S:
-            versions = self._warehouse.snapshot().versions
+            versions = self._warehouse.versions()
             seen = (now, ",".join(f"{name}:{versions[name]}" for name in sorted(versions)))
             self._seen = seen
         return seen[1]

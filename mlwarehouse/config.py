@@ -52,7 +52,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "committer",
         "auto",
-        "`auto` starts the committing process when there is something to commit; `off` leaves it to `mlwarehouse sync`.",
+        "`auto` starts the committing process when there is something to commit; `off` waits for `mlwarehouse sync`.",
         ("auto", "off"),
     ),
     Setting("commit_interval_s", "1.0", "Seconds between two commits of the committer while something is logged."),

@@ -198,9 +198,11 @@ def register_model(model_uri: str, name: str, **options: Any) -> Any:
     return get_warehouse().register_model(model_uri, name, **options)
 
 
-def load_model(model_uri: str, *, allow_pickle: bool = False, device: str | None = None) -> Any:
+def load_model(
+    model_uri: str, *, allow_pickle: bool = False, allow_code: bool = True, device: str | None = None
+) -> Any:
     """Load a model; see `Warehouse.load_model`."""
-    return get_warehouse().load_model(model_uri, allow_pickle=allow_pickle, device=device)
+    return get_warehouse().load_model(model_uri, allow_pickle=allow_pickle, allow_code=allow_code, device=device)
 
 
 def set_model_alias(name: str, alias: str, version: int | str, *, comment: str | None = None) -> None:

@@ -28,7 +28,7 @@ if [ ! -f "$stamp" ] || [ "$(cat "$stamp")" != "$wanted" ]; then
   fi
   say "making .venv ($("$python" --version), $lock); the first time this fetches several GB, PyTorch for the most part"
   [ -x .venv/bin/python ] || .uv/bin/uv venv --quiet --python "$python" .venv
-  .uv/bin/uv pip sync --require-hashes --python .venv/bin/python "$lock"
+  .uv/bin/uv pip sync --compile-bytecode --require-hashes --python .venv/bin/python "$lock"
   .uv/bin/uv pip install --quiet --no-deps --no-build-isolation --python .venv/bin/python --editable .
   printf '%s' "$wanted" > "$stamp"
 fi

@@ -71,11 +71,10 @@ def test_the_engine_loads_what_logging_does_not(tmp_path):
 
 
 def test_the_layers_contract_sees_every_module():
-    roots = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
-        "root_packages"
-    ]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    roots = project["tool"]["importlinter"]["root_packages"]
     seen = grimp.build_graph(*roots, cache_dir=None).modules
-    files = [p for p in (ROOT / "mlwarehouse").rglob("*.py")]
+    files = list((ROOT / "mlwarehouse").rglob("*.py"))
     files += [p for link in ("dashboards", "sql") for p in (ROOT / "mlwarehouse" / link).rglob("*.py")]
     modules = {".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for p in files}
     assert "mlwarehouse.dashboards.app" in modules

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import tempfile
 from collections.abc import Iterator
@@ -75,7 +76,7 @@ def train_one(choice: Choice, split: Split, encoded: Encoded, experiment: str) -
     """Train and log one run.
 
     Returns:
-        Its run id, and its best accuracy on the held-out sentences.
+        Its run id, and the logged model's accuracy on the held-out sentences: the best of all epochs.
     """
     torch.manual_seed(choice.seed)
     init_args: dict[str, Any] = {"n_words": len(encoded.vocabulary), "dim": choice.dim, "dropout": choice.dropout}
@@ -89,7 +90,7 @@ def train_one(choice: Choice, split: Split, encoded: Encoded, experiment: str) -
         mlw.log_input(split.train, name="sentence-polarity", context="training")
         mlw.log_input(split.hold_out, name="sentence-polarity", context="hold-out")
         step = 0
-        best = 0.0
+        best, weights = 0.0, model.state_dict()
         for epoch in range(choice.epochs):
             model.train()
             for words, offsets, labels in _batches(encoded, choice.batch_size):
@@ -105,7 +106,9 @@ def train_one(choice: Choice, split: Split, encoded: Encoded, experiment: str) -
                 accuracy = ((logits > 0) == (encoded.hold_out_labels > 0)).float().mean().item()
                 val_loss = loss_of(logits, encoded.hold_out_labels).item()
             mlw.log_metrics({"val/loss": val_loss, "val/accuracy": accuracy, "epoch": epoch}, step=step)
-            best = max(best, accuracy)
+            if accuracy > best:
+                best, weights = accuracy, copy.deepcopy(model.state_dict())
+        model.load_state_dict(weights)
         _log_model(model, init_args, encoded.vocabulary, split.hold_out)
     return run.run_id, best
 

@@ -121,13 +121,13 @@ class EmbeddedEngine:
     def _attach(self, cursor: duckdb.DuckDBPyConnection, spec: TableSpec, reading: Reading) -> None:
         """Make a table visible to one cursor, as a view of its own over files and overlay."""
         version = reading.versions.get(spec.name)
-        _, files, _ = self.tables.at(spec, version)
+        _, files = self.tables.at(spec, version)
         columns = ", ".join(_name(c.name) for c in spec.all_columns)
         nulls = ", ".join(f"CAST(NULL AS {_DUCKDB_TYPES[c.type]}) AS {_name(c.name)}" for c in spec.all_columns)
         no_rows = f"SELECT {nulls} WHERE false"
         parts = []
         if files:
-            source = f"read_parquet([{', '.join(_quoted(_local(f)) for f in files)}])"
+            source = f"read_parquet([{', '.join(_quoted(f) for f in files)}])"
             if spec.version > 1:
                 # Files older than a column lack it, maybe all of them; only then is each file's own schema looked at.
                 by_name = f"SELECT * FROM {source.removesuffix(')')}, union_by_name = true)"
@@ -159,10 +159,6 @@ def _name(name: str) -> str:
 
 def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
-
-
-def _local(uri: str) -> str:
-    return uri.removeprefix("file://")
 
 
 def _moment(when: dt.datetime) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import unquote
 
 import pyarrow as pa
 from deltalake import DeltaTable
@@ -120,7 +121,7 @@ class EmbeddedTables:
         with self._lock:
             return table.version(), table.transaction_version(app_id)
 
-    def at(self, spec: TableSpec, version: int | None) -> tuple[int, list[str], frozenset[str]]:
+    def at(self, spec: TableSpec, version: int | None) -> tuple[int, list[str]]:
         """One version of a table.
 
         Args:
@@ -128,7 +129,7 @@ class EmbeddedTables:
             version: The version; None for the newest.
 
         Returns:
-            The version, the absolute paths of its files, and the names of its columns.
+            The version, and the absolute paths of its files.
 
         Raises:
             StorageError: That version isn't there any more, or never was.
@@ -141,10 +142,11 @@ class EmbeddedTables:
                     table = DeltaTable(self.path(spec), version=version)
                 except (DeltaError, OSError) as error:
                     raise StorageError(
-                        f"Table `{spec.name}` can't be read at version {version}; its newest is {newest}: {reason(error)}"
+                        f"Table `{spec.name}` can't be read at version {version}; its newest is {newest}: "
+                        f"{reason(error)}"
                     ) from error
-            columns = frozenset(f.name for f in table.schema().fields)
-            return table.version(), table.file_uris(), columns
+            # delta-rs gives paths as parts of addresses, where a space is %20.
+            return table.version(), [unquote(uri.removeprefix("file://")) for uri in table.file_uris()]
 
     def _reopened(self, spec: TableSpec) -> DeltaTable:
         try:

@@ -63,6 +63,8 @@ def stage_frame(folder: Path, spec: TableSpec, frame: DataFrame) -> list[StagedF
                 raise (CastError if outcome["is_cast_error"] else StorageError)(outcome["error"])
         files = [StagedFile(o["path"], o["size"], o["n_rows"], o["stats"]) for o in outcomes]
         _check_seen(folder, spec, files)
+        # A task that was tried twice has left the file of the attempt that didn't count.
+        _remove(folder, prefix, keep=frozenset(file.path for file in files))
     except failures as error:
         _remove(folder, prefix)
         raise StorageError(f"Rows for table `{spec.name}` couldn't be computed by Spark: {reason(error)}") from error
@@ -129,9 +131,10 @@ def _check_seen(folder: Path, spec: TableSpec, files: list[StagedFile]) -> None:
             )
 
 
-def _remove(folder: Path, prefix: str) -> None:
+def _remove(folder: Path, prefix: str, *, keep: frozenset[str] = frozenset()) -> None:
     for path in folder.glob(f"{prefix}-*"):
-        path.unlink(missing_ok=True)
+        if path.name not in keep:
+            path.unlink(missing_ok=True)
 
 
 def _ddl(schema: pa.Schema) -> str:

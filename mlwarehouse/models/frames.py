@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mlwarehouse.errors import ModelError, SignatureError
-from mlwarehouse.models.signature import Field, Signature, fields_of
+from mlwarehouse.models.signature import Field, Signature, field_of, fields_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,9 +69,13 @@ def conform(frame: pd.DataFrame, signature: Signature) -> pd.DataFrame:
     frame = frame.set_axis([str(c) for c in frame.columns], axis="columns")
     wanted = [f for f in signature.inputs if f.name in frame.columns]
     narrowed = pd.DataFrame({f.name: _whole_numbers(frame[f.name], f) for f in wanted}, index=frame.index)
-    # A column without any value, as in an empty batch, has no type of its own to compare.
-    typed = narrowed[[f.name for f in wanted if narrowed[f.name].notna().any()]]
-    known = {f.name: f.type_name for f in wanted} | {f.name: f.type_name for f in fields_of(typed.head(100))}
+    known = {f.name: f.type_name for f in wanted}
+    for field in wanted:
+        column = narrowed[field.name]
+        there = column.notna()
+        # A column without any value, as in an empty batch, has no type of its own to compare.
+        if there.any():
+            known[field.name] = field_of(field.name, column[there].head(100)).type_name
     if signature.inputs:
         signature.check({**dict.fromkeys(frame.columns, "unknown"), **known})
     columns: dict[str, Any] = {}

@@ -171,10 +171,15 @@ def fields_of(frame: pd.DataFrame) -> tuple[Field, ...]:
     Raises:
         SignatureError: A column's values have no common type among `FieldType`.
     """
-    return tuple(_field_of(str(name), frame[name]) for name in frame.columns)
+    return tuple(field_of(str(name), frame[name]) for name in frame.columns)
 
 
-def _field_of(name: str, column: pd.Series[Any]) -> Field:
+def field_of(name: str, column: pd.Series[Any]) -> Field:
+    """The field that a column is, by its type, and by its values where the type says only that they are objects.
+
+    Raises:
+        SignatureError: Its values have no common type among `FieldType`.
+    """
     import numpy as np
     import pandas as pd
 

@@ -155,18 +155,21 @@ class Base:
                 f"spool `{self.spool().path}`. See `committer.log` there."
             )
 
+    def versions(self) -> dict[str, int]:
+        """The newest committed version of each table, by name: cheap to ask, and changes with every commit."""
+        from mlwarehouse.tables import TABLES
+
+        engine = self.engine()
+        return {spec.name: engine.version(spec) for spec in TABLES}
+
     def snapshot(self) -> Snapshot:
         """Pin the tables' versions, after committing what this machine has logged.
 
         Returns:
             A small value to cite: pass it, or its text, as ``at=`` to the asking functions.
         """
-        from mlwarehouse.tables import TABLES
-
         self.flush()
-        engine = self.engine()
-        versions = {spec.name: engine.version(spec) for spec in TABLES}
-        return Snapshot(self.warehouse_id, time.time_ns() // 1_000_000, versions)
+        return Snapshot(self.warehouse_id, time.time_ns() // 1_000_000, self.versions())
 
     def close(self) -> None:
         """Let go of the engine; it is loaded again when needed."""

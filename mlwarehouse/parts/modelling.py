@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlwarehouse.config import cache_dir
 from mlwarehouse.entities import ModelVersion, RegisteredModel
-from mlwarehouse.errors import InvalidInputError, NotFoundError
+from mlwarehouse.errors import DigestMismatchError, InvalidInputError, NotFoundError
 from mlwarehouse.parts.asking import Asking
 from mlwarehouse.parts.recording import Recording
 
@@ -197,6 +197,12 @@ class Modelling(Recording, Asking):
         else:
             run_id, folder = None, Path(source)
         package = read_package(folder)
+        if version is not None and version.digest is not None and package.digest != version.digest:
+            raise DigestMismatchError(
+                f"`{model_uri}` is version {version.version} with digest `{version.digest[:12]}`, and the files at "
+                f"`{source}` are `{package.digest[:12]}`: they were logged anew after it was registered. Register them "
+                "as a new version."
+            )
         return FoundModel(
             folder=folder,
             package=package,
@@ -205,12 +211,15 @@ class Modelling(Recording, Asking):
             run_id=run_id,
         )
 
-    def load_model(self, model_uri: str, *, allow_pickle: bool = False, device: str | None = None) -> Any:
+    def load_model(
+        self, model_uri: str, *, allow_pickle: bool = False, allow_code: bool = True, device: str | None = None
+    ) -> Any:
         """Load a model as the object of its library, such as a ``torch.nn.Module`` in evaluation mode.
 
         Args:
             model_uri: As for `find_model`.
             allow_pickle: Read a package whose format is a pickle, which runs code from it.
+            allow_code: Run source that came with the model when its class can't be imported here.
             device: Where to put it; None means the CPU.
 
         Raises:
@@ -220,7 +229,8 @@ class Modelling(Recording, Asking):
         """
         from mlwarehouse.models import load_model
 
-        return load_model(self.find_model(model_uri).folder, allow_pickle=allow_pickle, device=device)
+        package = self.find_model(model_uri).package
+        return load_model(package, allow_pickle=allow_pickle, allow_code=allow_code, device=device)
 
     def set_model_alias(self, name: str, alias: str, version: int | str, *, comment: str | None = None) -> None:
         """Point an alias at a version; see `Registry.set_model_alias`."""

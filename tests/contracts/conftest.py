@@ -92,7 +92,7 @@ def probe(monkeypatch: pytest.MonkeyPatch) -> TableSpec:
 @pytest.fixture
 def subject(request: pytest.FixtureRequest, tmp_path: Path, probe: TableSpec) -> Subject:
     """An engine on a folder with an empty `probe` table."""
-    made = ENGINES[request.param](tmp_path / "tables", request)
+    made = ENGINES[request.param](tmp_path / "my warehouse" / "tables", request)
     made.engine.create_tables([probe])
     return made
 

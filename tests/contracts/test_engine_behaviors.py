@@ -410,7 +410,7 @@ def test_plain_readers_see_the_same_rows(subject, rows):
     found = table.to_pyarrow_table(filters=[("note", "=", HARD["long_text"])])
     assert found.num_rows == 1
     assert table.to_pyarrow_table(filters=[("seen_at", "=", HARD["moment"])]).num_rows == 1
-    files = [uri.removeprefix("file://") for uri in table.file_uris()]
+    files = [str(subject.folder / "probe" / name) for name in subject.files()]
     assert duckdb.sql(f"SELECT count(*), count(DISTINCT name) FROM read_parquet({files})").fetchall() == [(7, 4)]
 
 

@@ -18,7 +18,6 @@ import pytest
 
 from mlwarehouse.engines.base import Reading
 from mlwarehouse.engines.embedded import EmbeddedEngine
-from mlwarehouse.entities import Snapshot
 from mlwarehouse.tables import TABLES, TABLES_BY_NAME
 
 CHROMIUM = "/usr/bin/chromium"
@@ -115,8 +114,8 @@ class SmallWarehouse:
         self.asked.append("metric_history")
         return query.metric_history(self.engine, Reading(), run_ids=run_ids, keys=keys)
 
-    def snapshot(self) -> Snapshot:
-        return Snapshot("small", 0, {spec.name: self.engine.version(spec) for spec in TABLES})
+    def versions(self) -> dict[str, int]:
+        return {spec.name: self.engine.version(spec) for spec in TABLES}
 
 
 def fill_project(builder: Builder, n_runs: int = 72) -> None:

@@ -190,8 +190,8 @@ class Unreadable:
     def __init__(self, inner):
         self.inner = inner
 
-    def snapshot(self):
-        return self.inner.snapshot()
+    def versions(self):
+        return self.inner.versions()
 
     def sql(self, text, *, parameters=None):
         raise StorageError("Table `runs` couldn't be read: no such folder.")

@@ -57,8 +57,8 @@ def test_a_timed_answer_ages(warehouse, monkeypatch):
 def test_versions_are_looked_up_once_for_all_panels_of_a_page(warehouse, monkeypatch):
     now, looked = [0.0], []
     monkeypatch.setattr("mlwarehouse.dashboards.reader.time.monotonic", lambda: now[0])
-    snapshot = warehouse.snapshot
-    monkeypatch.setattr(warehouse, "snapshot", lambda: looked.append(1) or snapshot())
+    versions = warehouse.versions
+    monkeypatch.setattr(warehouse, "versions", lambda: looked.append(1) or versions())
     reader = Reader(warehouse)
     for seconds in (0.0, 0.9, 1.1):
         now[0] = seconds

@@ -30,9 +30,9 @@ def test_the_check_finds_a_stale_page(tmp_path):
 
 
 def test_the_documentation_builds_without_a_warning(tmp_path):
+    places = [ROOT / "docs", tmp_path / "html"]
     done = subprocess.run(
-        [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html", "-d", tmp_path / "trees"]
-        + [ROOT / "docs", tmp_path / "html"],
+        [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html", "-d", tmp_path / "trees", *places],
         capture_output=True,
         text=True,
         check=False,

@@ -148,6 +148,12 @@ def test_whole_numbers_with_gaps_are_still_whole_numbers():
     assert np.isnan(predicted.iloc[1])
 
 
+def test_a_long_gap_at_the_start_of_a_text_column_is_no_reason_to_refuse_it():
+    frame = pd.DataFrame({"text": [None] * 300 + ["a"]})
+    predictor = Predictor(Frames(lambda f: f["text"].notna()), Signature((Field("text", "string"),)), "")
+    assert predictor.predict(frame)["text"].sum() == 1
+
+
 def test_columns_without_names_are_taken_by_position():
     assert Predictor(Sum(), LINEAR, "").predict(pd.DataFrame([[1, 2], [3, 4]]))["prediction"].tolist() == [3.0, 7.0]
     rows = Signature((Field("input", "long", 1),))

@@ -1,0 +1,133 @@
+# Filters, each with the condition it becomes. Parameters stand here as the values they carry.
+# A pair is two statements; a comment above it says what it shows. The only series known here is `odd.min`.
+
+# A metric's latest value is meant when no statistic follows.
+metrics.loss < 0.1;
+metric_0.last < 0.1;
+
+# Larger than a number: engines sort NaN above all numbers, and it is larger than none.
+metrics.loss > 0.1;
+(metric_0.last > 0.1 AND NOT ISNAN(metric_0.last));
+
+metrics.loss >= 1e-3;
+(metric_0.last >= 0.001 AND NOT ISNAN(metric_0.last));
+
+# Extremes and counts are never NaN.
+metrics.loss.max > 2 AND metrics.loss.count >= 10;
+metric_0.max > 2.0 AND metric_0.count >= 10.0;
+
+# One join serves a metric's statistics.
+metric.loss.first != 2 OR metrics.loss.mean = -1;
+metric_0.first <> 2.0 OR metric_0.mean = -1.0;
+
+# Inside back-ticks all is the key, and a statistic may follow.
+metrics.`val/loss` <= .5 AND metrics.`val/loss`.min <= 0.5;
+metric_0.last <= 0.5 AND metric_0.min <= 0.5;
+
+metrics.`loss.min` < 1;
+metric_0.last < 1.0;
+
+# Without back-ticks a metric called so goes before a statistic.
+metrics.odd.min < 1;
+metric_0.last < 1.0;
+
+metrics.even.min < 1;
+metric_0.min < 1.0;
+
+metrics."my key" = 3;
+metric_0.last = 3.0;
+
+# MLflow's other spellings of the namespaces.
+parameter.a = 'x' AND parameters.b = 'x' AND param.c = 'x' AND tag.d = 'x' AND attr.status = 'FAILED' AND run.status = 'FAILED' AND attribute.status = 'FAILED';
+param_0.value = 'x' AND param_1.value = 'x' AND param_2.value = 'x' AND tag_3.value = 'x' AND runs.status = 'FAILED' AND runs.status = 'FAILED' AND runs.status = 'FAILED';
+
+# Both quotes make texts, and a doubled quote is one.
+params.lr = "0.01" AND params.name = 'it''s "good"' AND tags.t = "say ""hi""";
+param_0.value = '0.01' AND param_1.value = 'it''s "good"' AND tag_2.value = 'say "hi"';
+
+# A backslash is a backslash.
+params.path = 'C:\temp\n';
+param_0.value = 'C:\temp\n';
+
+# Compared with a number, a param is its number.
+params.lr < 0.01 AND params.lr = '1e-3';
+param_0.value_number < 0.01 AND param_0.value = '1e-3';
+
+params.lr > 0.01;
+(param_0.value_number > 0.01 AND NOT ISNAN(param_0.value_number));
+
+tags.size >= 3;
+(TRY_CAST(tag_0.value AS DOUBLE) >= 3.0 AND NOT ISNAN(TRY_CAST(tag_0.value AS DOUBLE)));
+
+# Dots in a key need no back-ticks.
+tags.mlflow.user = 'ana' AND tags.`mlflow.user` LIKE 'a%' AND tags.a.b.c.d.e = 'x';
+tag_0.value = 'ana' AND tag_0.value LIKE 'a%' AND tag_1.value = 'x';
+
+params.x ILIKE 'A%' AND NOT params.x LIKE 'b_';
+param_0.value ILIKE 'A%' AND NOT (param_0.value LIKE 'b_');
+
+params.x NOT LIKE 'b%';
+NOT (param_0.value LIKE 'b%');
+
+params.x IN ('a', 'b') AND params.y NOT IN ("c") AND metrics.z IN (1, 2);
+param_0.value IN ('a', 'b') AND NOT (param_1.value IN ('c')) AND metric_2.last IN (1.0, 2.0);
+
+params.lr IN (0.1, 0.01);
+param_0.value_number IN (0.1, 0.01);
+
+params.x IS NULL AND tags.y IS NOT NULL AND metrics.z IS NULL AND attributes.end_time IS NULL;
+param_0.value IS NULL AND NOT (tag_1.value IS NULL) AND metric_2.last IS NULL AND runs.ended_at IS NULL;
+
+metrics.loss BETWEEN 0 AND 1 AND metrics.loss.min NOT BETWEEN 2 AND 3;
+((metric_0.last >= 0.0 AND NOT ISNAN(metric_0.last)) AND metric_0.last <= 1.0) AND NOT ((metric_0.min >= 2.0 AND metric_0.min <= 3.0));
+
+# OR, NOT and parentheses keep their meaning.
+metrics.a < 1 AND (params.b = 'x' OR NOT tags.c = 'y') OR status = 'FINISHED';
+metric_0.last < 1.0 AND (param_1.value = 'x' OR NOT (tag_2.value = 'y')) OR runs.status = 'FINISHED';
+
+# A number on the left is as good.
+0.1 < metrics.loss AND 'x' = params.a;
+(metric_0.last > 0.1 AND NOT ISNAN(metric_0.last)) AND param_1.value = 'x';
+
+# Attributes, bare and with MLflow's other spellings.
+run_id IN ('a', 'b') AND attributes.`Run name` = 'n' AND run_name != 'm' AND user_id = 'ana';
+runs.run_id IN ('a', 'b') AND runs.run_name = 'n' AND runs.run_name <> 'm' AND runs.user_id = 'ana';
+
+artifact_uri LIKE 'runs:/%';
+'runs:/' || runs.run_id LIKE 'runs:/%';
+
+experiment_name = 'resnet' AND parent_run_id = 'p' AND duration_s > 60 AND attempt >= 1;
+runs.experiment_name = 'resnet' AND runs.parent_run_id = 'p' AND runs.duration_s > 60.0 AND runs.attempt >= 1.0;
+
+# A whole number of milliseconds stands for all the microseconds in it.
+start_time > 1000 AND created <= 1000;
+runs.started_at >= '1970-01-01T00:00:01.001000+00:00' AND runs.started_at < '1970-01-01T00:00:01.001000+00:00';
+
+start_time >= 1000 AND end_time < 1000;
+runs.started_at >= '1970-01-01T00:00:01+00:00' AND runs.ended_at < '1970-01-01T00:00:01+00:00';
+
+start_time = 1000;
+(runs.started_at >= '1970-01-01T00:00:01+00:00' AND runs.started_at < '1970-01-01T00:00:01.001000+00:00');
+
+start_time != 1000;
+(runs.started_at < '1970-01-01T00:00:01+00:00' OR runs.started_at >= '1970-01-01T00:00:01.001000+00:00');
+
+start_time BETWEEN 1000 AND 1000;
+(runs.started_at >= '1970-01-01T00:00:01+00:00' AND runs.started_at < '1970-01-01T00:00:01.001000+00:00');
+
+start_time > 999.5;
+runs.started_at >= '1970-01-01T00:00:01+00:00';
+
+start_time >= '2026-03-01' AND end_time < '2026-03-01T12:00:00+02:00';
+runs.started_at >= '2026-03-01T00:00:00+00:00' AND runs.ended_at < '2026-03-01T12:00:00+02:00';
+
+# Datasets: any of a run's.
+datasets.name = 'yelp' AND dataset.digest LIKE 'a%' AND NOT datasets.context IN ('eval', 'test');
+runs.run_id IN (SELECT run_id FROM inputs WHERE name = 'yelp') AND runs.run_id IN (SELECT run_id FROM inputs WHERE digest LIKE 'a%') AND NOT ((runs.run_id IN (SELECT run_id FROM inputs WHERE context = 'eval') OR runs.run_id IN (SELECT run_id FROM inputs WHERE context = 'test')));
+
+datasets.context IS NULL;
+NOT runs.run_id IN (SELECT run_id FROM inputs WHERE NOT context IS NULL);
+
+# Words of SQL are names where names stand.
+params.order = 'x' AND params.if = 'y' AND tags.case = 'z' AND metrics.min < 1 AND metrics.count.max < 2;
+param_0.value = 'x' AND param_1.value = 'y' AND tag_2.value = 'z' AND metric_3.last < 1.0 AND metric_4.max < 2.0;
