@@ -1,0 +1,1 @@
+"""Benchmarks: us and the peers side by side, answers checked."""

@@ -57,6 +57,10 @@ def condition(node: exp.Expr, references: References, known_series: Collection[s
     if isinstance(node, exp.And | exp.Or):
         return type(node)(this=deeper(node.left), expression=deeper(node.right))
     if isinstance(node, exp.Not):
+        if isinstance(node.this, exp.In) and _is_list(node.this):
+            name = _name(node.this.this, known_series)
+            if name.kind == "dataset":
+                return _dataset_not_in(name, [read_value(v) for v in node.this.expressions], references)
         return exp.Not(this=exp.paren(deeper(node.this)))
     if isinstance(node, exp.Is) and isinstance(node.expression, exp.Null):
         return _is_null(_name(node.this, known_series), references)
@@ -66,7 +70,7 @@ def condition(node: exp.Expr, references: References, known_series: Collection[s
         return exp.paren(
             exp.and_(_compare(name, exp.GTE, low, references), _compare(name, exp.LTE, high, references), wrap=False)
         )
-    if isinstance(node, exp.In) and node.expressions and set(node.args) <= {"this", "expressions"}:
+    if isinstance(node, exp.In) and _is_list(node):
         name = _name(node.this, known_series)
         return _is_in(name, [read_value(v) for v in node.expressions], references)
     if isinstance(node, PATTERNS):
@@ -77,14 +81,15 @@ def condition(node: exp.Expr, references: References, known_series: Collection[s
     if type(node) in COMPARISONS:
         operator = type(node)
         left, right = node.this, node.expression
-        if read_name(left) is None and read_name(right) is not None:
+        if isinstance(right, exp.Column | exp.Dot) and not isinstance(left, exp.Column | exp.Dot):
             left, right, operator = right, left, COMPARISONS[operator]
-        if read_name(right) is not None:
+        name = _name(left, known_series)
+        if isinstance(right, exp.Column | exp.Dot):
             raise FilterError(
                 f"`{show(right)}` on the right of `{show(left)}` is a name; compare with a number or with a text in "
                 f"quotes, as in {show(left)} {_SIGNS[operator]} '{show(right)}'."
             )
-        return _compare(_name(left, known_series), operator, read_value(right), references)
+        return _compare(name, operator, read_value(right), references)
     raise FilterError(
         f"`{show(node)}` isn't a condition that a filter can have: those are comparisons (=, !=, <, <=, >, >=, LIKE, "
         "ILIKE, IN, BETWEEN, IS NULL), joined by AND, OR, NOT and parentheses."
@@ -101,6 +106,11 @@ _SIGNS: dict[type[exp.Expr], str] = {
     exp.Like: "LIKE",
     exp.ILike: "ILIKE",
 }
+
+
+def _is_list(node: exp.In) -> bool:
+    """Whether it is IN with a list of one or more values, not with a query or anything else."""
+    return bool(node.expressions) and {arg for arg, value in node.args.items() if value} == {"this", "expressions"}
 
 
 def _name(node: exp.Expr, known_series: Collection[str]) -> Name:
@@ -178,6 +188,16 @@ def _dataset(
             f"{_SIGNS[operator]} {value}."
         )
     return _in_inputs(operator(this=field, expression=references.bind(value)))
+
+
+def _dataset_not_in(name: Name, values: list[Value], references: References) -> exp.Expr:
+    """MLflow's NOT IN for datasets: one of the run's is none of these. (NOT with parentheses says: none is.)"""
+    tests = []
+    for value in values:
+        if not isinstance(value, str):
+            raise FilterError(f"The list after `{said_name(name)} NOT IN` has {value}; it must be of texts in quotes.")
+        tests.append(exp.NEQ(this=exp.column(name.key), expression=references.bind(value)))
+    return _in_inputs(exp.and_(*tests))
 
 
 def _in_inputs(test: exp.Expr) -> exp.Expr:

@@ -51,5 +51,7 @@ def _detail(error: SqlglotError) -> str:
         first = error.errors[0]
         near = str(first.get("highlight") or "").strip()
         place = f"character {first.get('col')}"
+        if str(first.get("description")).startswith("Required keyword"):
+            return f"something is missing after `{near}` near {place}."
         return f"unexpected `{near}` near {place}." if near else f"it breaks off near {place}."
     return "a quote isn't closed."

@@ -122,8 +122,12 @@ start_time >= '2026-03-01' AND end_time < '2026-03-01T12:00:00+02:00';
 runs.started_at >= '2026-03-01T00:00:00+00:00' AND runs.ended_at < '2026-03-01T12:00:00+02:00';
 
 # Datasets: any of a run's.
-datasets.name = 'yelp' AND dataset.digest LIKE 'a%' AND NOT datasets.context IN ('eval', 'test');
-runs.run_id IN (SELECT run_id FROM inputs WHERE name = 'yelp') AND runs.run_id IN (SELECT run_id FROM inputs WHERE digest LIKE 'a%') AND NOT ((runs.run_id IN (SELECT run_id FROM inputs WHERE context = 'eval') OR runs.run_id IN (SELECT run_id FROM inputs WHERE context = 'test')));
+datasets.name = 'yelp' AND dataset.digest LIKE 'a%' AND NOT (datasets.context IN ('eval', 'test'));
+runs.run_id IN (SELECT run_id FROM inputs WHERE name = 'yelp') AND runs.run_id IN (SELECT run_id FROM inputs WHERE digest LIKE 'a%') AND NOT (((runs.run_id IN (SELECT run_id FROM inputs WHERE context = 'eval') OR runs.run_id IN (SELECT run_id FROM inputs WHERE context = 'test'))));
+
+# As in MLflow, NOT IN asks for one dataset that is none of these.
+datasets.context NOT IN ('eval', 'test');
+runs.run_id IN (SELECT run_id FROM inputs WHERE context <> 'eval' AND context <> 'test');
 
 datasets.context IS NULL;
 NOT runs.run_id IN (SELECT run_id FROM inputs WHERE NOT context IS NULL);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from pathlib import Path
 
@@ -103,10 +104,8 @@ class Warehousing(RuleBasedStateMachine):
 
     @rule(appends=st.integers(0, 3))
     def die_while_committing(self, appends):
-        try:
+        with contextlib.suppress(Crash):
             Drain(self.folder, DyingEngine(self.root / "tables", appends)).step()
-        except Crash:
-            pass
 
     @invariant()
     def what_is_read_is_what_was_logged(self):

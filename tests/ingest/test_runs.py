@@ -74,7 +74,7 @@ def test_an_exception_ends_the_run_as_failed_and_an_interrupt_as_killed(fluent):
 
 def test_nested_runs_know_their_parent(fluent):
     with mlw.start_run(run_name="outer") as outer:
-        with pytest.raises(InvalidInputError, match="is active. End it by `end_run\\(\\)`, or start a nested one"):
+        with pytest.raises(InvalidInputError, match=r"is active\. End it by `end_run\(\)`, or start a nested one"):
             mlw.start_run()
         with mlw.start_run(run_name="inner", nested=True) as inner:
             mlw.log_metric("x", 1.0)
@@ -144,7 +144,7 @@ def test_resuming_goes_on_with_the_next_attempt(fluent):
         assert again.info.experiment_id == run.info.experiment_id
         mlw.log_param("lr", 0.1)
         mlw.log_metric("x", 2.0, 1)
-        with pytest.raises(ParamConflictError, match="Param `lr` of run .* is `0.1` and was set again to `0.2`"):
+        with pytest.raises(ParamConflictError, match=r"Param `lr` of run .* is `0\.1` and was set again to `0\.2`"):
             mlw.log_param("lr", 0.2)
         assert ask(fluent, "SELECT status, ended_at FROM runs") == [{"status": "RUNNING", "ended_at": None}]
     assert ask(fluent, "SELECT value, attempt FROM metrics ORDER BY attempt") == [
@@ -179,7 +179,7 @@ def test_what_is_refused_says_what_to_do(fluent):
         lambda: run.set_tag("t", 1),
         lambda: run.log_text("x", "x.txt"),
     ):
-        with pytest.raises(RunFinishedError, match=f"has ended. Resume it by `start_run\\(run_id='{run.run_id}'\\)`"):
+        with pytest.raises(RunFinishedError, match=rf"has ended\. Resume it by `start_run\(run_id='{run.run_id}'\)`"):
             late()
     assert ask(fluent, "SELECT key FROM params") == [{"key": "lr"}]
 
@@ -223,7 +223,7 @@ def test_code_and_environment_are_recorded(tmp_path):
 
 
 def test_a_place_that_is_not_a_warehouse(tmp_path):
-    with pytest.raises(WarehouseNotFoundError, match="There is no warehouse at .*`mlwarehouse init --warehouse"):
+    with pytest.raises(WarehouseNotFoundError, match=r"There is no warehouse at .*`mlwarehouse init --warehouse"):
         Warehouse(tmp_path / "nothing").reading()
     assert not (tmp_path / "nothing").exists()
     (tmp_path / "other").mkdir()

@@ -31,8 +31,8 @@ def test_notebook_runs_and_answers(path, tmp_path, monkeypatch):
     monkeypatch.setenv("MLWAREHOUSE_URI", str(tmp_path / "wh"))
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     notebook = nbformat.read(path, as_version=4)
-    client = NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}, env=dict(os.environ))
-    client.execute()
+    resources = {"metadata": {"path": str(tmp_path)}}
+    NotebookClient(notebook, timeout=300, resources=resources, env=dict(os.environ)).execute()
     text = "\n".join(
         output.get("text", "") or output.get("data", {}).get("text/plain", "")
         for cell in notebook.cells
