@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from mlwarehouse._version import __version__
-from mlwarehouse.cli_output import Progress, frame_rows, note, print_json, print_rows
+from mlwarehouse.cli_output import Progress, frame_rows, note, print_json, print_rows, record
 from mlwarehouse.errors import MissingDependencyError, WarehouseError
 from mlwarehouse.warehouse import Warehouse
 
@@ -161,7 +160,7 @@ def score(
     """
     scored = Warehouse(warehouse).score(table, model, key=key, dataset=dataset, engine=engine)
     if as_json:
-        print_json(dataclasses.asdict(scored))
+        print_json(record(scored))
     else:
         print(f"{scored.n_rows} predictions by {scored.model_uri} for dataset `{scored.dataset}`")
 
@@ -199,7 +198,7 @@ def maintain(warehouse: WarehouseOption = None, as_json: JsonOption = False) -> 
 
     progress = Progress("table", len(TABLES))
     done = Warehouse(warehouse).maintain(lambda table: progress.step(table.name))
-    print_rows([dataclasses.asdict(d) for d in done], as_json=as_json)
+    print_rows([record(d) for d in done], as_json=as_json)
 
 
 @app.command()
@@ -212,7 +211,7 @@ def sync(warehouse: WarehouseOption = None, as_json: JsonOption = False) -> None
     found.flush(timeout_s=600)
     health = found.doctor().spool
     if as_json:
-        print_json(dataclasses.asdict(health))
+        print_json(record(health))
     else:
         print(f"committed; {health.n_waiting} rows wait in {health.path}")
 
@@ -225,11 +224,11 @@ def doctor(warehouse: WarehouseOption = None, as_json: JsonOption = False) -> No
     """
     health = Warehouse(warehouse).doctor()
     if as_json:
-        print_json(dataclasses.asdict(health))
+        print_json(record(health))
     else:
         print(f"warehouse {health.warehouse_id} at {health.root}")
-        print_rows([dataclasses.asdict(t) for t in health.tables], as_json=False)
-        spool = dataclasses.asdict(health.spool)
+        print_rows([record(t) for t in health.tables], as_json=False)
+        spool = record(health.spool)
         print("spool: " + ", ".join(f"{name} {value}" for name, value in spool.items()))
         print("\n".join(f"problem: {p}" for p in health.problems) or "no problems found")
     if health.problems:
@@ -323,7 +322,7 @@ def models_stage(
 
 def _print_version(version: Any, as_json: bool) -> None:
     if as_json:
-        print_json(dataclasses.asdict(version))
+        print_json(record(version))
     else:
         print(f"{version.uri}: stage {version.current_stage}, from run {version.run_id}")
 

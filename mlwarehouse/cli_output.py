@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import sys
@@ -15,6 +16,17 @@ MOST_WIDTH = 60
 def print_json(value: Any) -> None:
     """Print a value as JSON: NaN and the infinities as text, times in ISO form."""
     print(json.dumps(_plain(value), ensure_ascii=False, default=str))
+
+
+def record(value: Any) -> dict[str, Any]:
+    """A dataclass object as a dictionary of its fields, those of objects within it too."""
+    return {f.name: _recorded(getattr(value, f.name)) for f in dataclasses.fields(value)}
+
+
+def _recorded(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return record(value)
+    return [_recorded(v) for v in value] if isinstance(value, list | tuple) else value
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]], *, as_json: bool, columns: Sequence[str] | None = None) -> None:

@@ -14,7 +14,7 @@ import pyarrow as pa
 from mlwarehouse.engines import embedded_commit
 from mlwarehouse.engines.base import Appended, Reading, Txn
 from mlwarehouse.engines.casting import cast_strict, plain_types
-from mlwarehouse.engines.embedded_tables import EmbeddedTables
+from mlwarehouse.engines.embedded_tables import EmbeddedTables, check_known
 from mlwarehouse.engines.render import check_marks, compiled
 from mlwarehouse.errors import CastError, SqlError, StorageError
 from mlwarehouse.tables import TABLES_BY_NAME, TableSpec
@@ -59,10 +59,11 @@ class EmbeddedEngine:
 
         Raises:
             StorageError: The table isn't there or can't be read.
-            UnsupportedTableError: It has features that this release must not write.
+            UnsupportedTableError: It has features, or columns of a later release, that this one must not write.
         """
         # The look at the table comes first also without transactions: it checks what may be written at all.
         table = self.tables.handle(spec)
+        check_known(spec, table)
         return bool(txns) and embedded_commit.has_reached(table.transaction_version(txns[0].app_id), txns[0])
 
     def version(self, spec: TableSpec) -> int:

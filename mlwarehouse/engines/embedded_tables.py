@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
-import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake import Field as DeltaField
 from deltalake.exceptions import DeltaError, TableNotFoundError
@@ -196,6 +195,15 @@ def check_features(spec: TableSpec, table: DeltaTable) -> None:
         )
 
 
-def empty(spec: TableSpec) -> pa.Table:
-    """No rows, in the table's Arrow schema."""
-    return spec.arrow_schema().empty_table()
+def check_known(spec: TableSpec, table: DeltaTable) -> None:
+    """Refuse to write a table that has columns of a later schema version: its rows would lack what others rely on.
+
+    Raises:
+        UnsupportedTableError: Names the columns.
+    """
+    unknown = sorted({f.name for f in table.schema().fields} - {c.name for c in spec.all_columns})
+    if unknown:
+        raise UnsupportedTableError(
+            f"Table `{spec.name}` has the columns {', '.join(unknown)} of a later schema version than "
+            f"{spec.version}, which this release knows: it is read and not written. Upgrade mlwarehouse."
+        )

@@ -7,7 +7,7 @@ do. ``python -m mlwarehouse.ingest.committer WAREHOUSE SPOOL INTERVAL IDLE`` is 
 from __future__ import annotations
 
 import logging
-import subprocess
+import os
 import sys
 import time
 from pathlib import Path
@@ -27,22 +27,39 @@ def start_committer(warehouse_root: Path, folder: SpoolFolder, *, interval_s: fl
     """
     if folder.has_committer():
         return
-    with open(folder.log_path, "ab") as log:
-        subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "mlwarehouse.ingest.committer",
-                str(warehouse_root),
-                str(folder.path),
-                str(interval_s),
-                str(idle_s),
+    _reap()
+    program = [sys.executable, "-m", "mlwarehouse.ingest.committer"]
+    log = str(folder.log_path)
+    # Spawned in one call of the C library, never by Python's fork: other threads may hold any lock at this moment.
+    _CHILDREN.append(
+        os.posix_spawn(
+            sys.executable,
+            [*program, str(warehouse_root), str(folder.path), str(interval_s), str(idle_s)],
+            os.environ,
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644),
+                (os.POSIX_SPAWN_DUP2, 1, 2),
             ],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
+            setsid=True,
         )
+    )
+
+
+_CHILDREN: list[int] = []
+"""Committers that this process has started and not yet seen end."""
+
+
+def _reap() -> None:
+    """Let go of committers that have ended, so that they don't stay as zombies of a long training."""
+    for pid in list(_CHILDREN):
+        try:
+            ended, _ = os.waitpid(pid, os.WNOHANG)
+        except ChildProcessError:
+            # A forked child has its parent's list and not its children.
+            ended = pid
+        if ended:
+            _CHILDREN.remove(pid)
 
 
 def run_committer(warehouse_root: Path, folder: SpoolFolder, *, interval_s: float, idle_s: float) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import warnings
 from collections.abc import Callable
 
 from mlwarehouse.ingest.spool_writer import SpoolWriter
@@ -38,6 +39,7 @@ class Keeper:
         self._heartbeat_s = heartbeat_s
         self._send_heartbeats = send_heartbeats
         self._see_to_committer = see_to_committer
+        self._is_told = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="mlwarehouse-keeper", daemon=True)
         self._thread.start()
@@ -60,4 +62,18 @@ class Keeper:
             if self._writer.is_dirty:
                 self._see_to_committer()
                 if self._does_sync:
-                    self._writer.sync()
+                    self._sync()
+
+    def _sync(self) -> None:
+        try:
+            self._writer.sync()
+            self._is_told = False
+        except OSError as error:
+            # Once, until it works again: the thread lives on, and with it heartbeats and the next try.
+            if not self._is_told:
+                self._is_told = True
+                warnings.warn(
+                    f"mlwarehouse couldn't force the spool to disk ({error.strerror}); trying again each second.",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -238,7 +239,11 @@ class Logger:
             tags["mlflow.parentRunId"] = parent
         if self._settings.capture_code:
             tags |= environment_tags()
-            run.log_text(package_list(), PACKAGES_FILE)
+            try:
+                run.log_text(package_list(), PACKAGES_FILE)
+            except (OSError, StorageError) as error:
+                # A full disk must not keep a training from starting.
+                warnings.warn(f"mlwarehouse couldn't keep the list of packages: {error}", RuntimeWarning, stacklevel=4)
         run.set_tags(tags)
         return run
 
@@ -294,7 +299,7 @@ class Logger:
             atexit.register(self.close)
 
     def see_to_committer(self) -> None:
-        """Start a committer unless one is alive."""
+        """Start a committer unless one is alive; where that fails, say so and go on: the spool keeps everything."""
         try:
             start_committer(
                 self._location.root,
@@ -303,7 +308,12 @@ class Logger:
                 idle_s=self._settings.committer_idle_s,
             )
         except OSError as error:
-            raise StorageError(f"The committer can't be started: {error}. Logging goes on into the spool.") from error
+            warnings.warn(
+                f"mlwarehouse's committer can't be started ({error}). Logging goes on into the spool; commit it by "
+                "`mlwarehouse sync`.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
 
     def _send_heartbeats(self) -> None:
         for run in list(self._running.values()):

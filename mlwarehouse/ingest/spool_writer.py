@@ -17,11 +17,10 @@ import warnings
 import weakref
 import zlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from mlwarehouse.errors import InvalidInputError
-from mlwarehouse.ingest.spool_folder import SpoolFolder, try_lock
+from mlwarehouse.ingest.spool_folder import SpoolFolder, sync_folder, try_lock
 from mlwarehouse.ingest.spool_format import (
     HEADER_SLOTS,
     KIND_ROWS,
@@ -79,7 +78,7 @@ class SpoolWriter:
         self._next_series = 1
         self._writer_id = ""
         self._first_seq = 0
-        self._path: Path | None = None
+        self._has_new_segment = False
         self._next_try = 0.0
         self.dropped = 0
         self.is_dirty = False
@@ -163,10 +162,17 @@ class SpoolWriter:
             if self._fd < 0 or not self.is_dirty:
                 return
             self.is_dirty = False
+            has_new_segment, self._has_new_segment = self._has_new_segment, False
             fd = os.dup(self._fd)
         try:
             # Outside the lock: a slow disk must not hold up logging.
             os.fdatasync(fd)
+            if has_new_segment:
+                sync_folder(self._folder.segments_path)
+        except OSError:
+            self.is_dirty = True
+            self._has_new_segment = self._has_new_segment or has_new_segment
+            raise
         finally:
             os.close(fd)
 
@@ -253,7 +259,8 @@ class SpoolWriter:
                 stacklevel=4,
             )
             return False
-        self._fd, self._memory, self._path, self._seed = fd, memory, path, seed
+        self._fd, self._memory, self._seed = fd, memory, seed
+        self._has_new_segment = True
         self._index, self._limit = HEADER_SLOTS, size // SLOT
         self._next_series = 1
         for series in self._maps:

@@ -191,7 +191,10 @@ def _dataset(
 
 
 def _dataset_not_in(name: Name, values: list[Value], references: References) -> exp.Expr:
-    """MLflow's NOT IN for datasets: one of the run's is none of these. (NOT with parentheses says: none is.)"""
+    """MLflow's NOT IN for datasets: one of the run's is none of these.
+
+    NOT with parentheses says that none of the run's is any of them.
+    """
     tests = []
     for value in values:
         if not isinstance(value, str):

@@ -49,7 +49,7 @@ def search_runs(
         reading: The state to look at; None means the newest committed one.
         experiment_ids: Experiments to search. An empty list finds nothing; with neither ids nor names, all active
             experiments are searched.
-        filter_string: A filter; see ``docs/filters.md``.
+        filter_string: A filter; see ``docs/querying.md``.
         run_view_type: Whether active runs, deleted ones, or both; an entry of `ViewType` or its number.
         max_results: The most runs to find.
         order_by: Names, each with ``ASC`` or ``DESC`` after it or nothing. Missing values come last in either

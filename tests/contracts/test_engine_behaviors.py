@@ -377,6 +377,9 @@ def test_a_later_column_is_null_in_older_rows(subject, rows, monkeypatch):
     # An older release reads on, in the columns it knows.
     monkeypatch.setitem(TABLES_BY_NAME, "probe", older)
     assert names(subject.another().query("SELECT * FROM probe ORDER BY name")) == ["new", "old"]
+    # And never writes.
+    with pytest.raises(UnsupportedTableError, match="columns colour of a later schema version than 1"):
+        subject.another().append(older, subject.native(rows(1, name=["late"])))
 
 
 def test_a_table_that_lacks_an_old_column_is_not_ours(subject):

@@ -90,8 +90,8 @@ def test_one_experiment(engine: EmbeddedEngine) -> None:
     dropped = query.get_experiment_by_name(engine, None, "dropped")
     assert dropped is not None
     assert dropped.lifecycle_stage == "deleted"
-    with pytest.raises(NotFoundError, match="no experiment with the id `e7`. Did you mean"):
-        query.get_experiment(engine, None, "e7")
+    with pytest.raises(NotFoundError, match=r"no experiment with the id `e11`. Did you mean `e1`"):
+        query.get_experiment(engine, None, "e11")
 
 
 def test_a_name_means_the_active_experiment_that_has_it(empty_engine: EmbeddedEngine) -> None:
