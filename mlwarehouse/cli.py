@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from mlwarehouse._version import __version__
-from mlwarehouse.cli_output import Progress, frame_rows, note, print_json, print_rows, record
+from mlwarehouse.cli_output import Progress, note, print_json, print_rows, record
 from mlwarehouse.errors import MissingDependencyError, WarehouseError
 from mlwarehouse.warehouse import Warehouse
 
@@ -110,15 +110,17 @@ def runs(
 
     Example: mlwarehouse runs --experiment sentiment --filter "metrics.loss < 0.4" --order-by "metrics.loss ASC"
     """
-    frame = Warehouse(warehouse).search_runs(
+    table = Warehouse(warehouse).search_runs(
         experiment_names=experiment,
         filter_string=filter_string,
         order_by=order_by,
         max_results=limit,
+        # Arrow: loading pandas would take as long as everything else.
+        output_format="arrow",
         columns=None if columns is None else [c.strip() for c in columns.split(",")],
     )
-    shown = [c for c in frame.columns if columns is not None or _is_shown(c)]
-    print_rows(frame_rows(frame), as_json=as_json, columns=shown)
+    shown = [c for c in table.column_names if columns is not None or _is_shown(c)]
+    print_rows(table.to_pylist(), as_json=as_json, columns=shown)
 
 
 def _is_shown(column: str) -> bool:
@@ -138,8 +140,8 @@ def sql(
 
     Example: mlwarehouse sql "SELECT run_id, min(value) AS best FROM metrics WHERE key = 'loss' GROUP BY run_id"
     """
-    frame = Warehouse(warehouse).sql(query, dialect=dialect, as_of=as_of)
-    print_rows(frame_rows(frame), as_json=as_json, columns=list(frame.columns))
+    table = Warehouse(warehouse).sql(query, dialect=dialect, as_of=as_of, output_format="arrow")
+    print_rows(table.to_pylist(), as_json=as_json, columns=table.column_names)
 
 
 @app.command()
@@ -242,13 +244,14 @@ def models_list(warehouse: WarehouseOption = None, as_json: JsonOption = False) 
     Example: mlwarehouse models list
     """
     found = Warehouse(warehouse)
-    frame = found.sql(
+    table = found.sql(
         "SELECT v.name, v.version, v.stage, a.aliases, v.run_id, v.user_id, v.created_at, v.description "
         "FROM model_versions AS v LEFT JOIN (SELECT name, version, string_agg(alias, ', ') AS aliases "
         "FROM model_aliases GROUP BY name, version) AS a ON a.name = v.name AND a.version = v.version "
-        "ORDER BY v.name, v.version DESC"
+        "ORDER BY v.name, v.version DESC",
+        output_format="arrow",
     )
-    print_rows(frame_rows(frame), as_json=as_json, columns=list(frame.columns))
+    print_rows(table.to_pylist(), as_json=as_json, columns=table.column_names)
 
 
 @models_app.command("history")
@@ -263,12 +266,13 @@ def models_history(
     """
     found = Warehouse(warehouse)
     found.get_registered_model(name)
-    frame = found.sql(
+    table = found.sql(
         "SELECT seq, event_at, kind, version, alias, stage, key, value, actor, comment FROM registry_events "
         "WHERE model_name = $name ORDER BY seq",
         parameters={"name": name},
+        output_format="arrow",
     )
-    print_rows(frame_rows(frame), as_json=as_json, columns=list(frame.columns))
+    print_rows(table.to_pylist(), as_json=as_json, columns=table.column_names)
 
 
 @models_app.command("register")

@@ -53,12 +53,6 @@ def print_rows(rows: Sequence[Mapping[str, Any]], *, as_json: bool, columns: Seq
         print("  ".join(_aligned(c, w, r) for c, w, r in zip(row, widths, numeric, strict=True)).rstrip())
 
 
-def frame_rows(frame: Any) -> list[dict[str, Any]]:
-    """A DataFrame's rows as dictionaries, with None for what isn't there."""
-    records: list[dict[str, Any]] = frame.astype(object).where(frame.notna(), None).to_dict("records")
-    return records
-
-
 def note(text: str) -> None:
     """Tell a person something, beside the output."""
     print(text, file=sys.stderr, flush=True)

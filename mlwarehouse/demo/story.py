@@ -47,21 +47,20 @@ def run_demo(uri: str) -> None:
         progress.step(f"dim {choice.dim}, lr {choice.lr:g}, dropout {choice.dropout:g}: accuracy {accuracy:.3f}")
 
     _title('2. The leaderboard: mlw.search_runs(order_by=["metrics.`val/accuracy`.max DESC"])')
+    shown = ["dim", "lr", "dropout"]
     board = mlw.search_runs(
-        experiment_names=[EXPERIMENT], order_by=["metrics.`val/accuracy`.max DESC"], max_results=len(choices)
+        experiment_names=[EXPERIMENT],
+        order_by=["metrics.`val/accuracy`.max DESC"],
+        max_results=len(choices),
+        columns=[
+            "tags.mlflow.runName",
+            *(f"params.{name}" for name in shown),
+            "metrics.`val/accuracy`.max",
+            "metrics.val/accuracy",
+            "metrics.`val/loss`.min",
+        ],
     )
-    _table(
-        board[
-            [
-                "tags.mlflow.runName",
-                "params.dim",
-                "params.lr",
-                "params.dropout",
-                "metrics.val/accuracy",
-                "metrics.val/loss",
-            ]
-        ]
-    )
+    _table(board)
 
     _title("3. SQL over every metric point: how many steps until the training loss was first below 0.3?")
     question = """
@@ -126,4 +125,4 @@ def _title(text: str) -> None:
 
 
 def _table(frame: pd.DataFrame) -> None:
-    print(frame.to_string(index=False, max_colwidth=60, float_format=lambda x: f"{x:.4f}"), flush=True)
+    print(frame.to_string(index=False, max_colwidth=60, float_format=lambda x: f"{x:.4g}"), flush=True)
