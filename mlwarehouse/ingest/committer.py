@@ -16,6 +16,9 @@ from mlwarehouse.ingest.spool_folder import SpoolFolder
 
 LOGGER = logging.getLogger("mlwarehouse.committer")
 
+POLL_S = 0.02
+"""How often the committer looks whether somebody waits for it."""
+
 RETRY_S = 5.0
 """Pause after a commit that failed: the storage may come back."""
 
@@ -105,7 +108,15 @@ def run_committer(warehouse_root: Path, folder: SpoolFolder, *, interval_s: floa
                 idle_since = now
             elif now - idle_since >= idle_s:
                 return n_rows
-            time.sleep(max(0.01, interval_s - (now - started)))
+            _pause(folder, started + interval_s)
+
+
+def _pause(folder: SpoolFolder, until: float) -> None:
+    """Wait for the end of the interval, or until somebody asks for a commit."""
+    asked = folder.commit_asked_at()
+    time.sleep(POLL_S)
+    while time.monotonic() < until and folder.commit_asked_at() == asked:
+        time.sleep(POLL_S)
 
 
 def main(arguments: list[str]) -> int:

@@ -33,6 +33,7 @@ def commit_all(
         return True
     marks = _marks(folder)
     deadline = time.monotonic() + timeout_s
+    folder.ask_for_commit()
     while True:
         if _holds(folder, marks):
             return True

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping
 from pathlib import Path
+from time import time_ns
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -99,7 +99,7 @@ class ActiveRun:
             self._run,
             0 if step is None else step,
             value,
-            time.time_ns() // 1000 if timestamp is None else timestamp * 1000,
+            time_ns() // 1000 if timestamp is None else timestamp * 1000,
         )
 
     def log_metrics(
@@ -113,7 +113,7 @@ class ActiveRun:
         if self.is_ended:
             raise self._finished("metrics", ", ".join(metrics))
         text = None if context is None else context_text(context)
-        at = time.time_ns() // 1000 if timestamp is None else timestamp * 1000
+        at = time_ns() // 1000 if timestamp is None else timestamp * 1000
         at_step = 0 if step is None else step
         put, series, run = self._writer.put_point, self._series, self._run
         for key, value in metrics.items():
@@ -247,7 +247,7 @@ class ActiveRun:
 
     def heartbeat(self, promise_s: float) -> None:
         """Record that the run is alive, and promise the next sign of life."""
-        now = time.time_ns() // 1000
+        now = time_ns() // 1000
         due = now + int(promise_s * 1e6)
         self._event({"kind": "heartbeat", "heartbeat_due_at": due})
 

@@ -6,6 +6,7 @@
     committer.lock    held by the elected committer; the lock dies with its holder
     plan.json         what the last batch holds, written down before it is committed
     committed         the number of the last batch that is wholly committed, for those who wait
+    wanted            touched by those who wait, so that the committer doesn't
     segments/         one file a writer at a time, locked by its writer as long as it lives
 """
 
@@ -46,6 +47,7 @@ class SpoolFolder:
         self.segments_path = path / "segments"
         self.plan_path = path / "plan.json"
         self._committed_path = path / "committed"
+        self._wanted_path = path / "wanted"
         self.lock_path = path / "committer.lock"
         self.log_path = path / "committer.log"
 
@@ -106,6 +108,17 @@ class SpoolFolder:
         temporary = self._committed_path.with_suffix(".new")
         temporary.write_text(str(batch), encoding="ascii")
         temporary.replace(self._committed_path)
+
+    def ask_for_commit(self) -> None:
+        """Ask the committer not to wait for the end of its interval."""
+        self._wanted_path.touch()
+
+    def commit_asked_at(self) -> int:
+        """When a commit was last asked for, in nanoseconds of the file system's clock; 0 when never."""
+        try:
+            return self._wanted_path.stat().st_mtime_ns
+        except FileNotFoundError:
+            return 0
 
     @contextmanager
     def committer_lock(self) -> Iterator[bool]:

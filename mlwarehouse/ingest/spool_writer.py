@@ -38,6 +38,9 @@ FIRST_SEGMENT = 1 << 20
 LARGEST_SEGMENT = 16 << 20
 """Bytes of a writer's first segment, and of the largest: each is twice the one before, so short runs take little."""
 
+SEED_BITS = 29
+"""Of a segment's seed."""
+
 RETRY_AFTER_S = 1.0
 """How long to wait before trying again to open a segment on a disk that refused."""
 
@@ -70,6 +73,7 @@ class SpoolWriter:
 
     def _reset(self) -> None:
         self._lock = threading.Lock()
+        self._acquire, self._release = self._lock.acquire, self._lock.release
         self._fd = -1
         self._memory: mmap.mmap | None = None
         self._index = 0
@@ -113,22 +117,27 @@ class SpoolWriter:
         Raises:
             InvalidInputError: The value isn't a number, or the step isn't a whole number of 64 bits.
         """
-        with self._lock:
-            number = series.get(name)
+        # Not `with`: entering and leaving it takes twice as long as the two calls.
+        self._acquire()
+        try:
             index = self._index
-            if number is None or index >= self._limit:
-                number = self._declared(series, name, run)
-                if number is None:
+            if name in series and index < self._limit:
+                number = series[name]
+            else:
+                declared = self._declared(series, name, run)
+                if declared is None:
                     return
-                index = self._index
+                number, index = declared, self._index
             try:
                 body = _pack_point(number, step, value, time_us)
             except Exception as error:
                 raise _not_a_point(name, step, value) from error
             # `self._memory` is there: a declared series has a segment.
-            _pack_slot(self._memory, index * SLOT, _crc32(body, self._seed + index & 0xFFFFFFFF), body)  # type: ignore[arg-type]
+            _pack_slot(self._memory, index * SLOT, _crc32(body, self._seed + index), body)  # type: ignore[arg-type]
             self._index = index + 1
             self.is_dirty = True
+        finally:
+            self._release()
         if self._always_sync:
             self.sync()
 
@@ -213,7 +222,7 @@ class SpoolWriter:
         start = (index + 1) * SLOT
         memory[start : start + len(payload)] = payload
         body = RECORD_BODY.pack(RECORD | kind, len(payload), _crc32(payload), time_us)
-        _pack_slot(memory, index * SLOT, _crc32(body, self._seed + index & 0xFFFFFFFF), body)
+        _pack_slot(memory, index * SLOT, _crc32(body, self._seed + index), body)
         self._index = index + slots
         self.is_dirty = True
         return True
@@ -241,7 +250,8 @@ class SpoolWriter:
             # Allocated before use: a mapped store to a full disk would signal the process.
             os.posix_fallocate(fd, 0, size)
             memory = mmap.mmap(fd, size)
-            seed = secrets.randbits(32)
+            # Small enough that adding an index stays within one digit of Python's integers: it is added for each point.
+            seed = secrets.randbits(SEED_BITS)
             header = SegmentHeader(self._writer_id, self._first_seq, seed, os.getpid(), now)
             memory[: HEADER_SLOTS * SLOT] = header.pack()
             temporary.rename(path)
