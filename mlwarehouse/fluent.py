@@ -52,7 +52,7 @@ def _run() -> ActiveRun:
         stack = _current.recorder.stack.get()
         if stack and not stack[-1].is_ended:
             return stack[-1]
-    return get_warehouse().logger().need_active_run()
+    return get_warehouse().need_active_run()
 
 
 def start_run(

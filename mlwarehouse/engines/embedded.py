@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -90,7 +91,7 @@ class EmbeddedEngine:
                 self._attach(cursor, TABLES_BY_NAME[name], reading or _NEWEST)
             result: pa.Table = cursor.execute(question.text, dict(parameters) if parameters else None).to_arrow_table()
         except duckdb.Error as error:
-            raise SqlError(f"The question failed: {str(error).strip().splitlines()[0]}") from error
+            raise SqlError(f"The question failed: {_said(error)}") from error
         finally:
             cursor.close()
         return plain_types(result)
@@ -156,6 +157,14 @@ _DUCKDB_TYPES = {
 
 def _name(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
+
+
+def _said(error: duckdb.Error) -> str:
+    """DuckDB's words, on one line, with the names that it holds for possible."""
+    lines = str(error).strip().splitlines()
+    near = next((line.partition(":")[2] for line in lines if line.startswith("Candidate bindings:")), "")
+    names = ", ".join(f"`{name}`" for name in dict.fromkeys(re.findall(r'"([^"]+)"', near)))
+    return f"{lines[0]}{f' Did you mean {names}?' if names else ''}"
 
 
 def _quoted(text: str) -> str:

@@ -34,6 +34,9 @@ PACKAGES_FILE = "environment/packages.txt"
 """Where a run's list of installed packages stands in its artifacts."""
 
 
+NO_RUN = "No run is active: start one by `with mlwarehouse.start_run(): ...`."
+
+
 @dataclass(frozen=True)
 class ResumedRun:
     """What must be known of a run to go on with it.
@@ -166,7 +169,7 @@ class Logger:
         run = self.active_run()
         if run is None:
             raise InvalidInputError(
-                "No run is active: start one by `with mlwarehouse.start_run(): ...`."
+                NO_RUN
                 if not self._running
                 else f"{len(self._running)} runs are active and this thread started none of them: call the methods of "
                 "the run that is meant."

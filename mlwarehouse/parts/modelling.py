@@ -107,7 +107,7 @@ class Modelling(Recording, Asking):
         """
         from mlwarehouse.models import save_model
 
-        run = run or self.logger().need_active_run()
+        run = run or self.need_active_run()
         with tempfile.TemporaryDirectory(prefix="mlwarehouse-model-") as place:
             folder = Path(place) / "model"
             package = save_model(

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from mlwarehouse.entities import RunStatus
+from mlwarehouse.errors import InvalidInputError
 from mlwarehouse.parts.base import Base
 
 if TYPE_CHECKING:
@@ -91,6 +92,19 @@ class Recording(Base):
             description=description,
             experiment=experiment,
         )
+
+    def need_active_run(self) -> ActiveRun:
+        """The run that this context logs to.
+
+        Raises:
+            InvalidInputError: There is none, or several and this thread started none of them.
+        """
+        if self.recorder is None:
+            # Nothing was logged yet, and asking for a run must not make a warehouse.
+            from mlwarehouse.ingest.logger import NO_RUN
+
+            raise InvalidInputError(NO_RUN)
+        return self.recorder.need_active_run()
 
     def active_run(self) -> ActiveRun | None:
         """The run that this context logs to, or None."""

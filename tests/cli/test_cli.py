@@ -76,6 +76,9 @@ def test_sql_answers_and_says_what_is_wrong(filled):
     rows = json.loads(run("sql", "-w", filled, "--json", "SELECT count(*) AS n FROM metrics").stdout)
     assert rows == [{"n": 2}]
     assert "Did you mean `metrics`" in run("sql", "-w", filled, "SELECT * FROM metricz", ok=False).stderr
+    wrong = run("sql", "-w", filled, "SELECT run_idd FROM runs", ok=False)
+    assert "Did you mean" in wrong.stderr
+    assert "`run_id`" in wrong.stderr
     assert "Only SELECT" in run("sql", "-w", filled, "DROP TABLE metrics", ok=False).stderr
 
 

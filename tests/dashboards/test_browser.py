@@ -63,7 +63,7 @@ def first_cells(page, column, n=5):
 
 def eventually(page, expression):
     """Wait until a JavaScript expression is true; the pages' policy forbids playwright's own way, which is `eval`."""
-    for _ in range(150):
+    for _ in range(300):
         if page.evaluate(expression):
             return
         page.wait_for_timeout(100)
@@ -112,6 +112,8 @@ def test_runs_filter_sort_and_error_in_place(project, serve, open_page):
     page.wait_for_selector("#runs-count:has-text('72 runs')")
     newest = first_cells(page, "attributes.run_name")
     page.click('.ag-header-cell[col-id="metrics.val/loss"]')
+    eventually(page, "location.search.includes('order=metrics.val%2Floss%3Adesc')")
+    settle(page)
     page.click('.ag-header-cell[col-id="metrics.val/loss"]')
     eventually(page, "location.search.includes('order=metrics.val%2Floss%3Aasc')")
     settle(page)

@@ -184,6 +184,13 @@ def test_what_is_refused_says_what_to_do(fluent):
     assert ask(fluent, "SELECT key FROM params") == [{"key": "lr"}]
 
 
+def test_asking_for_a_run_that_is_not_there_makes_no_folder(tmp_path):
+    warehouse = Warehouse(tmp_path / "none")
+    with pytest.raises(InvalidInputError, match="No run is active"):
+        warehouse.need_active_run()
+    assert not (tmp_path / "none").exists()
+
+
 def test_artifacts_and_inputs(fluent, tmp_path):
     folder = tmp_path / "out" / "sub"
     folder.mkdir(parents=True)
