@@ -47,11 +47,6 @@ def get_warehouse() -> Warehouse:
 
 
 def _run() -> ActiveRun:
-    # The short way first: this stands between a training loop and its every point.
-    if _current is not None and _current.recorder is not None:
-        stack = _current.recorder.stack.get()
-        if stack and not stack[-1].is_ended:
-            return stack[-1]
     return get_warehouse().need_active_run()
 
 
@@ -95,7 +90,14 @@ def log_metric(
     context: Mapping[str, Any] | None = None,
 ) -> None:
     """Log one metric point to the active run; see `ActiveRun.log_metric`."""
-    _run().log_metric(key, value, step, timestamp, context)
+    try:
+        # The short way first: this stands between a training loop and its every point.
+        run = _current.recorder.stack.get()[-1]  # type: ignore[union-attr]
+        if run.is_ended:
+            run = _run()
+    except (AttributeError, IndexError):
+        run = _run()
+    run.log_metric(key, value, step, timestamp, context)
 
 
 def log_metrics(

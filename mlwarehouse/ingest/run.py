@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from time import time_ns
 from types import TracebackType
@@ -109,15 +109,20 @@ class ActiveRun:
         timestamp: int | None = None,
         context: Mapping[str, Any] | None = None,
     ) -> None:
-        """Log points of several metrics at one step and time; see `log_metric`."""
+        """Log points of several metrics at one step and time; see `log_metric`.
+
+        Raises:
+            InvalidInputError: A value isn't a number; the metrics before it are kept.
+            RunFinishedError: The run has ended.
+        """
         if self.is_ended:
             raise self._finished("metrics", ", ".join(metrics))
-        text = None if context is None else context_text(context)
+        values: Iterable[tuple[Any, float]] = metrics.items()
+        if context is not None:
+            text = context_text(context)
+            values = [((key, text), value) for key, value in values]
         at = time_ns() // 1000 if timestamp is None else timestamp * 1000
-        at_step = 0 if step is None else step
-        put, series, run = self._writer.put_point, self._series, self._run
-        for key, value in metrics.items():
-            put(series, key if text is None else (key, text), run, at_step, value, at)
+        self._writer.put_points(self._series, values, self._run, 0 if step is None else step, at)
 
     def log_param(self, key: str, value: Any) -> None:
         """Set one param; see `log_params`."""

@@ -16,7 +16,7 @@ import time
 import warnings
 import weakref
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from mlwarehouse.errors import InvalidInputError
@@ -136,6 +136,44 @@ class SpoolWriter:
             _pack_slot(self._memory, index * SLOT, _crc32(body, self._seed + index), body)  # type: ignore[arg-type]
             self._index = index + 1
             self.is_dirty = True
+        finally:
+            self._release()
+        if self._always_sync:
+            self.sync()
+
+    def put_points(
+        self, series: dict[Any, int], values: Iterable[tuple[Any, float]], run: tuple[str, int], step: int, time_us: int
+    ) -> None:
+        """Append points of several metrics at one step and time; see `put_point`.
+
+        Args:
+            series: The caller's map, from `series_map`.
+            values: Keys in that map, and values.
+            run: Run id and attempt.
+            step: The step of all.
+            time_us: Microseconds since the epoch, of all.
+
+        Raises:
+            InvalidInputError: A value isn't a number, or the step isn't a whole number; the points before are kept.
+        """
+        self._acquire()
+        try:
+            for name, value in values:
+                index = self._index
+                if name in series and index < self._limit:
+                    number = series[name]
+                else:
+                    declared = self._declared(series, name, run)
+                    if declared is None:
+                        continue
+                    number, index = declared, self._index
+                try:
+                    body = _pack_point(number, step, value, time_us)
+                except Exception as error:
+                    raise _not_a_point(name, step, value) from error
+                _pack_slot(self._memory, index * SLOT, _crc32(body, self._seed + index), body)  # type: ignore[arg-type]
+                self._index = index + 1
+                self.is_dirty = True
         finally:
             self._release()
         if self._always_sync:

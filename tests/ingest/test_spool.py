@@ -188,3 +188,22 @@ def test_a_folder_that_refuses_is_told_once_and_training_goes_on(folder):
     writer._next_try = 0.0
     writer.put_point(series, "loss", RUN, 3, 1.0, 1)
     assert len(everything(folder)) == 1
+
+
+def test_points_of_one_step_cross_segments_and_stop_at_a_bad_value(folder, monkeypatch):
+    monkeypatch.setattr(spool_writer, "FIRST_SEGMENT", 4096)
+    monkeypatch.setattr(spool_writer, "LARGEST_SEGMENT", 4096)
+    writer = SpoolWriter(folder)
+    series = writer.series_map()
+    for step in range(300):
+        writer.put_points(series, [(f"m{k}", step + k / 10) for k in range(10)], RUN, step, step)
+    with pytest.raises(InvalidInputError, match="`bad` got the value 'high'"):
+        writer.put_points(series, [("m0", 1.0), ("bad", "high"), ("m1", 1.0)], RUN, 300, 300)
+    writer.put_points(series, [("m1", 2.0)], RUN, 301, 301)
+    found = [(what[0][2], what[1], what[2]) for _, what in everything(folder)]
+    assert found == [
+        *((f"m{k}", step, step + k / 10) for step in range(300) for k in range(10)),
+        ("m0", 300, 1.0),
+        ("m1", 301, 2.0),
+    ]
+    assert len(folder.segments()) > 20
