@@ -138,7 +138,12 @@ class EmbeddedEngine:
             parts.append(f"SELECT {columns} FROM {source}{where}")
         overlay = reading.overlay.get(spec.name)
         if overlay is not None and overlay.num_rows and reading.as_of is None:
-            cursor.register(f"mlw_overlay_{spec.name}", overlay)
+            cursor.register(f"mlw_arrow_{spec.name}", overlay)
+            # As a table of DuckDB's own: a join sends bloom filters into its scans, and a scan of Arrow memory refuses
+            # them. It goes with the cursor.
+            cursor.execute(
+                f"CREATE OR REPLACE TEMP TABLE mlw_overlay_{spec.name} AS SELECT {columns} FROM mlw_arrow_{spec.name}"
+            )
             parts.append(f"SELECT {columns} FROM mlw_overlay_{spec.name}")
         if not parts:
             parts.append(no_rows)
