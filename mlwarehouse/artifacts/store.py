@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mlwarehouse.artifacts.paths import clean_path
+from mlwarehouse.disk import sync_path
 from mlwarehouse.errors import DigestMismatchError, InvalidInputError, NotFoundError, StorageError
 
 CHUNK_BYTES = 1024 * 1024
@@ -194,7 +195,7 @@ class ArtifactStore:
         while True:
             try:
                 making.rename(folder)
-                sync_folder(folder.parent)
+                sync_path(folder.parent)
                 return
             except OSError:
                 if not folder.is_dir():
@@ -227,22 +228,13 @@ class ArtifactStore:
             if not place.is_file() or place.stat().st_size != stored.size_bytes:
                 if not place.parent.is_dir():
                     place.parent.mkdir(exist_ok=True)
-                    sync_folder(self._blobs)
+                    sync_path(self._blobs)
                 partial.chmod(0o444)
                 partial.replace(place)
-                sync_folder(place.parent)
+                sync_path(place.parent)
         finally:
             partial.unlink(missing_ok=True)
         return stored
-
-
-def sync_folder(folder: Path) -> None:
-    """Force a folder's entries to disk."""
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _copy(stream: BinaryIO, out: BinaryIO | None) -> Stored:

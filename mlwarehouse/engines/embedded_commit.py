@@ -11,7 +11,6 @@ for one number exactly one wins, on an append-only table, without a lock server.
 from __future__ import annotations
 
 import json
-import os
 import random
 import time
 import uuid
@@ -26,6 +25,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
 from mlwarehouse._version import __version__
+from mlwarehouse.disk import sync_path
 from mlwarehouse.engines.base import Appended, Txn
 from mlwarehouse.engines.embedded_stats import column_stats
 from mlwarehouse.errors import StorageError
@@ -54,15 +54,6 @@ class StagedFile:
     stats: str
 
 
-def sync(path: Path) -> None:
-    """Force a file, or a folder's entries, to disk."""
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
 def stage(folder: Path, rows: pa.Table, *, prefix: str = "part") -> StagedFile:
     """Write rows as one synced Parquet file into a table's folder, without making it part of the table.
 
@@ -85,9 +76,17 @@ def stage(folder: Path, rows: pa.Table, *, prefix: str = "part") -> StagedFile:
         store_schema=False,
         column_encoding=dict.fromkeys(deltas, "DELTA_BINARY_PACKED"),
     )
-    sync(path)
-    sync(folder)
+    sync_path(path)
+    sync_path(folder)
     return StagedFile(path.name, path.stat().st_size, rows.num_rows, json.dumps(column_stats(rows)))
+
+
+def sync_log(folder: Path, before: int, after: int) -> None:
+    """Force a table's log entries behind one version, up to another, to disk: only then is a commit acknowledged."""
+    log = folder / "_delta_log"
+    for version in range(before + 1, after + 1):
+        sync_path(log / f"{version:020d}.json")
+    sync_path(log)
 
 
 def has_reached(recorded: int | None, txn: Txn) -> bool:
@@ -140,10 +139,7 @@ def commit(folder: Path, spec: TableSpec, files: Sequence[StagedFile], txns: Seq
             raise StorageError(f"Table `{spec.name}` in `{folder}` couldn't be written: {reason(error)}") from error
     table.update_incremental()
     after = table.version()
-    log = folder / "_delta_log"
-    for version in range(before + 1, after + 1):
-        sync(log / f"{version:020d}.json")
-    sync(log)
+    sync_log(folder, before, after)
     return Appended(after, applied=True, n_rows=sum(f.n_rows for f in files))
 
 

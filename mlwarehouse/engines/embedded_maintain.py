@@ -19,8 +19,9 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
 from mlwarehouse._version import __version__
+from mlwarehouse.disk import sync_path
 from mlwarehouse.engines.casting import cast_strict
-from mlwarehouse.engines.embedded_commit import reason, stage, sync
+from mlwarehouse.engines.embedded_commit import reason, stage, sync_log
 from mlwarehouse.engines.embedded_tables import EmbeddedTables
 from mlwarehouse.errors import StorageError
 from mlwarehouse.tables import TableSpec
@@ -124,8 +125,8 @@ def maintain(tables: EmbeddedTables, spec: TableSpec, *, retention_hours: int = 
             table.create_checkpoint()
             log = path / "_delta_log"
             for file in log.glob(f"{table.version():020d}.checkpoint*.parquet"):
-                sync(file)
-            sync(log)
+                sync_path(file)
+            sync_path(log)
         removed = table.vacuum(retention_hours=retention_hours, dry_run=False)
     except (DeltaError, OSError, pa.ArrowException) as error:
         raise StorageError(f"Table `{spec.name}` in `{path}` couldn't be maintained: {reason(error)}") from error
@@ -198,10 +199,7 @@ def _merge(path: Path, spec: TableSpec, group: list[_File]) -> bool:
         (path / merged.path).unlink(missing_ok=True)
         return False
     table.update_incremental()
-    log = path / "_delta_log"
-    for version in range(before + 1, table.version() + 1):
-        sync(log / f"{version:020d}.json")
-    sync(log)
+    sync_log(path, before, table.version())
     return True
 
 

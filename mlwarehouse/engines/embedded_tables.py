@@ -12,7 +12,8 @@ from deltalake import Field as DeltaField
 from deltalake.exceptions import DeltaError, TableNotFoundError
 from deltalake.schema import PrimitiveType
 
-from mlwarehouse.engines.embedded_commit import reason, sync
+from mlwarehouse.disk import sync_path
+from mlwarehouse.engines.embedded_commit import reason, sync_log
 from mlwarehouse.errors import StorageError, UnsupportedTableError
 from mlwarehouse.tables import TableSpec
 
@@ -73,10 +74,10 @@ class EmbeddedTables:
                         configuration=CONFIGURATION,
                     )
                     for file in (path / "_delta_log").iterdir():
-                        sync(file)
-                    sync(path / "_delta_log")
-                    sync(path)
-                    sync(path.parent)
+                        sync_path(file)
+                    sync_path(path / "_delta_log")
+                    sync_path(path)
+                    sync_path(path.parent)
                 else:
                     self._evolve(spec)
             except DeltaError as error:
@@ -172,8 +173,7 @@ class EmbeddedTables:
             table.alter.add_columns(
                 [DeltaField(c.name, PrimitiveType(DELTA_TYPES[c.type]), nullable=True) for c in missing]
             )
-            sync(self.path(spec) / "_delta_log" / f"{table.version():020d}.json")
-            sync(self.path(spec) / "_delta_log")
+            sync_log(self.path(spec), table.version() - 1, table.version())
 
 
 def check_features(spec: TableSpec, table: DeltaTable) -> None:

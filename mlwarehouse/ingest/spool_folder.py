@@ -24,6 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mlwarehouse.config import Settings
+from mlwarehouse.disk import sync_path
 from mlwarehouse.errors import StorageError
 
 
@@ -172,7 +173,7 @@ def write_once(path: Path, text: str) -> None:
         pass
     finally:
         temporary.unlink()
-    sync_folder(path.parent)
+    sync_path(path.parent)
 
 
 def replace(path: Path, text: str) -> None:
@@ -180,22 +181,13 @@ def replace(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     _write_synced(temporary, text)
     temporary.replace(path)
-    sync_folder(path.parent)
+    sync_path(path.parent)
 
 
 def _write_synced(path: Path, text: str) -> None:
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
     try:
         os.write(fd, text.encode("utf-8"))
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def sync_folder(path: Path) -> None:
-    """Force a folder's entries to disk."""
-    fd = os.open(path, os.O_RDONLY)
-    try:
         os.fsync(fd)
     finally:
         os.close(fd)

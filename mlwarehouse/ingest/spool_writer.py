@@ -19,8 +19,9 @@ import zlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from mlwarehouse.disk import sync_path
 from mlwarehouse.errors import InvalidInputError
-from mlwarehouse.ingest.spool_folder import SpoolFolder, sync_folder, try_lock
+from mlwarehouse.ingest.spool_folder import SpoolFolder, try_lock
 from mlwarehouse.ingest.spool_format import (
     HEADER_SLOTS,
     KIND_ROWS,
@@ -215,7 +216,7 @@ class SpoolWriter:
             # Outside the lock: a slow disk must not hold up logging.
             os.fdatasync(fd)
             if has_new_segment:
-                sync_folder(self._folder.segments_path)
+                sync_path(self._folder.segments_path)
         except OSError:
             self.is_dirty = True
             self._has_new_segment = self._has_new_segment or has_new_segment
