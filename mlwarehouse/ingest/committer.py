@@ -108,7 +108,8 @@ def run_committer(warehouse_root: Path, folder: SpoolFolder, *, interval_s: floa
                 idle_since = now
             elif now - idle_since >= idle_s:
                 return n_rows
-            _pause(folder, started + interval_s)
+            if not drained.has_more:
+                _pause(folder, started + interval_s)
 
 
 def _pause(folder: SpoolFolder, until: float) -> None:

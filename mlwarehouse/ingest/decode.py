@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mlwarehouse.ingest.spool_reader import Slots
 from mlwarehouse.tables import METRICS, TABLES_BY_NAME, TableSpec
@@ -28,13 +30,61 @@ def experiment_names(stretches: Iterable[Slots]) -> dict[str, str]:
     return names
 
 
-def rows_of(stretches: Iterable[Slots], *, recorded_at: int, experiments: Mapping[str, str]) -> dict[str, pa.Table]:
+def cut(stretch: Slots, end: int) -> Slots:
+    """A stretch without what lies at and behind a slot index."""
+    if stretch.end <= end:
+        return stretch
+    last_seq = stretch.first_seq + end
+    keep = stretch.seqs < last_seq
+    return replace(
+        stretch,
+        end=end,
+        points=stretch.points[keep],
+        seqs=stretch.seqs[keep],
+        records=[r for r in stretch.records if r.seq < last_seq],
+    )
+
+
+def behind(stretch: Slots, start: int) -> Slots:
+    """A stretch without what lies before a slot index."""
+    first_seq = stretch.first_seq + start
+    keep = stretch.seqs >= first_seq
+    return replace(
+        stretch,
+        points=stretch.points[keep],
+        seqs=stretch.seqs[keep],
+        records=[r for r in stretch.records if r.seq >= first_seq],
+    )
+
+
+def above(rows: pa.Table, floors: Mapping[str, int]) -> pa.Table:
+    """Rows without those that a table has already.
+
+    Args:
+        rows: Rows of one table.
+        floors: The last sequence number that the table has, by writer.
+    """
+    keep = np.ones(rows.num_rows, np.bool_)
+    writers, seqs = rows.column("writer_id"), rows.column("writer_seq").to_numpy()
+    for writer_id, floor in floors.items():
+        keep &= ~(pc.equal(writers, writer_id).to_numpy() & (seqs <= floor))
+    return rows if keep.all() else rows.filter(pa.array(keep))
+
+
+def rows_of(
+    stretches: Iterable[Slots],
+    *,
+    recorded_at: int,
+    experiments: Mapping[str, str],
+    floors: Mapping[str, Mapping[str, int]],
+) -> dict[str, pa.Table]:
     """Decode stretches of spool.
 
     Args:
         stretches: What segments hold, from `SegmentReader.read`.
         recorded_at: Microseconds since the epoch, for all rows.
         experiments: Ids to write instead of others: of experiments whose name has another id already.
+        floors: By table and writer, the sequence number up to which the table has the rows already.
 
     Returns:
         Rows in each table's Arrow schema, by table name; tables without rows are left out. A column of repeated text
@@ -48,7 +98,9 @@ def rows_of(stretches: Iterable[Slots], *, recorded_at: int, experiments: Mappin
     for name, columns in _records(stretches, experiments).items():
         spec = TABLES_BY_NAME[name]
         tables[name] = _table(spec, columns, recorded_at)
-    return tables
+    for name in floors.keys() & tables.keys():
+        tables[name] = above(tables[name], floors[name])
+    return {name: rows for name, rows in tables.items() if rows.num_rows}
 
 
 def _points(stretches: list[Slots], recorded_at: int) -> pa.Table | None:

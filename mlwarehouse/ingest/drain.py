@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mlwarehouse.engines.base import Engine, Txn
-from mlwarehouse.ingest.decode import experiment_names, rows_of
+from mlwarehouse.disk import sync_path
+from mlwarehouse.engines.base import Appended, Engine, Txn
+from mlwarehouse.ingest.decode import cut, experiment_names
 from mlwarehouse.ingest.identity import experiment_id_of
-from mlwarehouse.ingest.plan import Plan, read_plan
+from mlwarehouse.ingest.plan import Plan, planned_rows
+from mlwarehouse.ingest.recover import plan_from_tables, still_needed, trusted_plan
 from mlwarehouse.ingest.spool_folder import SpoolFolder
 from mlwarehouse.ingest.spool_format import HEADER_SLOTS
 from mlwarehouse.ingest.spool_reader import SegmentReader, Slots
 from mlwarehouse.tables import TABLES, TABLES_BY_NAME
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+BATCH_SLOTS = 1 << 21
+"""A batch ends with the segment that brings it to this many slots: what waited for days is committed in steps."""
 
 
 @dataclass(frozen=True)
@@ -23,11 +34,13 @@ class Drained:
         n_rows: Rows committed.
         n_commits: Commits made, at most one a table.
         n_live: Segments whose writers are alive.
+        has_more: Whether segments were left for the next pass because this batch was full.
     """
 
     n_rows: int
     n_commits: int
     n_live: int
+    has_more: bool
 
 
 class Drain:
@@ -45,31 +58,36 @@ class Drain:
         self._spool_id = folder.spool_id
         self._readers: dict[str, SegmentReader] = {}
         engine.create_tables(TABLES)
-        self._plan = read_plan(folder)
-        if self._plan.batch:
-            self._commit(self._plan, self._read(self._plan))
+        self._plan = trusted_plan(folder, engine) or plan_from_tables(folder, engine)
+        if self._plan.rows:
+            self._finish(self._plan)
 
     def step(self) -> Drained:
-        """Commit all that is in the spool now as one batch.
+        """Commit what is in the spool now, as one batch.
 
         Returns:
             What was done.
         """
         done = self._plan
         paths = {p.name: p for p in self._folder.segments()}
-        readers = {name: self._reader(name) for name in paths}
         # Asked before reading: what a writer adds after this answer makes the segment a live one.
-        finished = {name for name, reader in readers.items() if reader.is_finished()}
-        stretches: dict[str, Slots] = {}
-        for name, reader in readers.items():
-            stretch = reader.read(done.after.get(name, 0))
-            if stretch is not None:
-                stretches[name] = stretch
-        # A header alone is nothing; a finished segment read to its end needn't be looked at again.
-        fresh = {n: s for n, s in stretches.items() if s.end > done.after.get(n, HEADER_SLOTS)}
-        spent = [n for n in paths if n in finished and n not in fresh]
-        result = Drained(0, 0, len(paths) - len(finished))
-        if not fresh and not spent:
+        finished = {name for name in paths if self._reader(name).is_finished()}
+        fresh: dict[str, Slots] = {}
+        spent: list[str] = []
+        n_slots = 0
+        for name in paths:
+            start = done.after.get(name, HEADER_SLOTS)
+            if n_slots >= BATCH_SLOTS:
+                break
+            stretch = self._reader(name).read(start)
+            if stretch is not None and stretch.end > start:
+                fresh[name] = stretch
+                n_slots += stretch.end - start
+            elif name in finished:
+                spent.append(name)
+        self._let_go([paths[name] for name in spent])
+        result = Drained(0, 0, len(paths) - len(finished), n_slots >= BATCH_SLOTS)
+        if not fresh:
             return result
         before = {n: done.after.get(n, HEADER_SLOTS) for n in paths if n not in spent}
         plan = Plan(
@@ -79,41 +97,55 @@ class Drain:
             before=before,
             after={**before, **{n: s.end for n, s in fresh.items()}},
             experiments=self._settled(list(fresh.values()), done),
+            floors=still_needed(done.floors, before),
+            spool_id=self._spool_id,
         )
+        tables = planned_rows(plan, list(fresh.values()))
+        plan = replace(plan, rows={name: rows.num_rows for name, rows in tables.items()})
         plan.write(self._folder)
         self._plan = plan
-        # The batch that held the rest of these is committed, and the new plan no longer names them.
-        for name in spent:
-            paths[name].unlink(missing_ok=True)
-            self._readers.pop(name, None)
-        n_rows, n_commits = self._commit(plan, list(fresh.values()))
-        return replace(result, n_rows=n_rows, n_commits=n_commits)
+        n_commits = sum(self._append(name, rows).applied for name, rows in tables.items())
+        self._folder.note_committed(plan.batch)
+        return replace(result, n_rows=sum(plan.rows.values()), n_commits=n_commits)
+
+    def _let_go(self, spent: list[Path]) -> None:
+        """Remove segments that are committed to their end.
+
+        The plan names them until they are gone for good: a segment that is there and isn't named is a new one.
+        """
+        for path in spent:
+            path.unlink(missing_ok=True)
+            self._readers.pop(path.name, None)
+        if spent:
+            sync_path(self._folder.segments_path)
 
     def _reader(self, name: str) -> SegmentReader:
         if name not in self._readers:
             self._readers[name] = SegmentReader(self._folder.segments_path / name)
         return self._readers[name]
 
-    def _read(self, plan: Plan) -> list[Slots]:
-        """The stretches of a plan that was written down: from each segment exactly what it names."""
+    def _finish(self, plan: Plan) -> None:
+        """Commit what the batch of a plan that was found still lacks, from exactly the stretches that it names."""
         stretches = []
         for name, end in plan.after.items():
             start = plan.before.get(name, HEADER_SLOTS)
-            if end > start:
-                stretch = self._reader(name).read(start)
-                if stretch is not None:
-                    stretches.append(cut(stretch, end))
-        return stretches
-
-    def _commit(self, plan: Plan, stretches: list[Slots]) -> tuple[int, int]:
-        n_rows = n_commits = 0
-        tables = rows_of(stretches, recorded_at=plan.recorded_at, experiments=plan.experiments)
-        for name, rows in tables.items():
-            appended = self._engine.append(TABLES_BY_NAME[name], rows, txns=[Txn(self._spool_id, plan.batch)])
-            n_rows += appended.n_rows
-            n_commits += appended.applied
+            stretch = self._reader(name).read(start) if end > start else None
+            if stretch is not None:
+                stretches.append(cut(stretch, end))
+        tables = planned_rows(plan, stretches)
+        for name, n_planned in plan.rows.items():
+            if (self._engine.transaction_version(TABLES_BY_NAME[name], self._spool_id) or 0) >= plan.batch:
+                continue
+            rows = tables.get(name)
+            n_found = 0 if rows is None else rows.num_rows
+            if n_found < n_planned:
+                self._folder.note_loss(name, n_planned - n_found, f"segments of batch {plan.batch} are gone or damaged")
+            if rows is not None and n_found:
+                self._append(name, rows)
         self._folder.note_committed(plan.batch)
-        return n_rows, n_commits
+
+    def _append(self, name: str, rows: pa.Table) -> Appended:
+        return self._engine.append(TABLES_BY_NAME[name], rows, txns=[Txn(self._spool_id, self._plan.batch)])
 
     def _settled(self, stretches: list[Slots], done: Plan) -> dict[str, str]:
         """Ids of experiments whose names are known under another id; kept for the runs that follow."""
@@ -145,18 +177,3 @@ def settled_experiments(engine: Engine, asked: dict[str, str]) -> dict[str, str]
         if chosen != proposed:
             settled[proposed] = chosen
     return settled
-
-
-def cut(stretch: Slots, end: int) -> Slots:
-    """A stretch without what lies at and behind a slot index."""
-    if stretch.end <= end:
-        return stretch
-    last_seq = stretch.first_seq + end
-    keep = stretch.seqs < last_seq
-    return replace(
-        stretch,
-        end=end,
-        points=stretch.points[keep],
-        seqs=stretch.seqs[keep],
-        records=[r for r in stretch.records if r.seq < last_seq],
-    )

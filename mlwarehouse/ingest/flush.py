@@ -40,14 +40,14 @@ def commit_all(
         with folder.committer_lock() as elected:
             if elected:
                 drain = Drain(folder, engine)
-                while (drained := drain.step()).n_rows:
-                    if progress is not None:
+                while True:
+                    drained = drain.step()
+                    if progress is not None and drained.n_rows:
                         progress(drained.n_rows)
-                    if _holds(folder, marks):
+                    if not drained.has_more and (not drained.n_rows or _holds(folder, marks)):
                         # Once more, for what the batch has emptied: segments whose writers are gone are removed.
                         drain.step()
-                        break
-                return True
+                        return True
         if time.monotonic() > deadline:
             return False
         time.sleep(POLL_S)

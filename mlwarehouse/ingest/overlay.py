@@ -7,14 +7,16 @@ the same, a table that has the plan's number holds the plan's stretches, and one
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pyarrow as pa
 
 from mlwarehouse.engines.base import Engine, Reading
 from mlwarehouse.errors import StorageError
-from mlwarehouse.ingest.decode import experiment_names, rows_of
-from mlwarehouse.ingest.drain import cut, settled_experiments
-from mlwarehouse.ingest.plan import Plan, read_plan
+from mlwarehouse.ingest.decode import behind, cut, experiment_names, rows_of
+from mlwarehouse.ingest.drain import settled_experiments
+from mlwarehouse.ingest.plan import Plan, planned_rows, read_plan
+from mlwarehouse.ingest.recover import floors, is_of_these, writers_of
 from mlwarehouse.ingest.spool_folder import SpoolFolder
 from mlwarehouse.ingest.spool_format import HEADER_SLOTS
 from mlwarehouse.ingest.spool_reader import SegmentReader, Slots
@@ -54,8 +56,14 @@ def fresh_reading(folder: SpoolFolder, engine: Engine) -> Reading:
                 stretches.append((path.name, stretch))
         if read_plan(folder) != plan:
             continue
-        overlay = _rows(engine, plan, stretches, {n: (t or 0) >= plan.batch for n, (_, t) in states.items()})
-        return Reading(versions={n: v for n, (v, _) in states.items()}, overlay=overlay)
+        reading = Reading(versions={n: v for n, (v, _) in states.items()})
+        recorded = {n: t or 0 for n, (_, t) in states.items()}
+        if not is_of_these(plan, spool_id, recorded.values()):
+            # The plan of another time, say from a backup: the next committer replaces it.
+            present = writers_of(p.name for p in segments)
+            plan = Plan(batch=max(recorded.values()) + 1, floors=floors(engine, present, reading))
+        overlay = _rows(engine, plan, stretches, {n: t >= plan.batch for n, t in recorded.items()})
+        return replace(reading, overlay=overlay)
     raise StorageError(f"The spool in `{folder.path}` changed {TRIES} times while it was read; try again.")
 
 
@@ -63,29 +71,13 @@ def _rows(
     engine: Engine, plan: Plan, stretches: list[tuple[str, Slots]], has_plan: dict[str, bool]
 ) -> dict[str, pa.Table]:
     planned = [cut(s, plan.after.get(n, HEADER_SLOTS)) for n, s in stretches]
-    behind = [_behind(s, plan.after.get(n, HEADER_SLOTS)) for n, s in stretches]
-    experiments = {**plan.experiments, **settled_experiments(engine, experiment_names(behind))}
-    rows = rows_of(planned, recorded_at=plan.recorded_at, experiments=experiments)
-    overlay = {name: table for name, table in rows.items() if not has_plan[name]}
+    later = [behind(s, plan.after.get(n, HEADER_SLOTS)) for n, s in stretches]
+    experiments = {**plan.experiments, **settled_experiments(engine, experiment_names(later))}
+    overlay = {name: table for name, table in planned_rows(plan, planned).items() if not has_plan[name]}
     now = max(time.time_ns() // 1000, plan.recorded_at + 1)
-    for name, table in rows_of(behind, recorded_at=now, experiments=experiments).items():
+    for name, table in rows_of(later, recorded_at=now, experiments=experiments, floors=plan.floors).items():
         overlay[name] = _joined(overlay[name], table) if name in overlay else table
     return overlay
-
-
-def _behind(stretch: Slots, start: int) -> Slots:
-    """A stretch without what lies before a slot index."""
-    first_seq = stretch.first_seq + start
-    keep = stretch.seqs >= first_seq
-    return Slots(
-        stretch.writer_id,
-        stretch.first_seq,
-        stretch.end,
-        stretch.points[keep],
-        stretch.seqs[keep],
-        [r for r in stretch.records if r.seq >= first_seq],
-        stretch.series,
-    )
 
 
 def _joined(first: pa.Table, second: pa.Table) -> pa.Table:

@@ -8,12 +8,18 @@ not at all. Readers use the plan to know which stretches a table's version alrea
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mlwarehouse.errors import StorageError
+from mlwarehouse.ingest.decode import rows_of
 from mlwarehouse.ingest.spool_folder import SpoolFolder, replace
+from mlwarehouse.ingest.spool_reader import Slots
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,10 @@ class Plan:
         before: Index of the first slot in the batch, by segment file name; segments that aren't named start at 0.
         after: Index of the first slot behind the batch, likewise.
         experiments: Ids written instead of others, see `decode.rows_of`.
+        rows: How many rows the batch has, by table: what was found again after a crash must be as many.
+        floors: Sequence numbers that a table already has, by table and writer; only in the batch that follows the loss
+            of a plan, see `recover`.
+        spool_id: The spool whose plan it is: numbers of another one mean nothing.
     """
 
     batch: int = 0
@@ -33,19 +43,19 @@ class Plan:
     before: Mapping[str, int] = field(default_factory=dict)
     after: Mapping[str, int] = field(default_factory=dict)
     experiments: Mapping[str, str] = field(default_factory=dict)
+    rows: Mapping[str, int] = field(default_factory=dict)
+    floors: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    spool_id: str = ""
 
     def write(self, folder: SpoolFolder) -> None:
         """Make this the spool's plan, durably."""
-        text = json.dumps(
-            {
-                "batch": self.batch,
-                "recorded_at": self.recorded_at,
-                "before": dict(self.before),
-                "after": dict(self.after),
-                "experiments": dict(self.experiments),
-            }
-        )
+        text = json.dumps(asdict(self))
         replace(folder.plan_path, text)
+
+
+def planned_rows(plan: Plan, stretches: Iterable[Slots]) -> dict[str, pa.Table]:
+    """The rows of a plan's batch, by table, from the stretches that it names."""
+    return rows_of(stretches, recorded_at=plan.recorded_at, experiments=plan.experiments, floors=plan.floors)
 
 
 def read_plan(folder: SpoolFolder) -> Plan:
@@ -56,15 +66,8 @@ def read_plan(folder: SpoolFolder) -> Plan:
     """
     path: Path = folder.plan_path
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        return Plan(
-            batch=int(values["batch"]),
-            recorded_at=int(values["recorded_at"]),
-            before=values["before"],
-            after=values["after"],
-            experiments=values["experiments"],
-        )
+        return Plan(**json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return Plan()
-    except (ValueError, KeyError, TypeError) as error:
-        raise StorageError(f"The spool's plan `{path}` is damaged: {error}. Run `mlwarehouse doctor`.") from error
+    except (ValueError, TypeError) as error:
+        raise StorageError(f"The spool's plan `{path}` is damaged: {error}. Run `mlwarehouse sync`.") from error

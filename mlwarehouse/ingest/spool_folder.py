@@ -6,6 +6,7 @@
     committer.lock    held by the elected committer; the lock dies with its holder
     plan.json         what the last batch holds, written down before it is committed
     committed         the number of the last batch that is wholly committed, for those who wait
+    losses.jsonl      what was acknowledged and couldn't be kept, for `doctor`
     wanted            touched by those who wait, so that the committer doesn't
     segments/         one file a writer at a time, locked by its writer as long as it lives
 """
@@ -18,10 +19,12 @@ import json
 import os
 import platform
 import re
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from mlwarehouse.config import Settings
 from mlwarehouse.disk import sync_path
@@ -51,6 +54,7 @@ class SpoolFolder:
         self._wanted_path = path / "wanted"
         self.lock_path = path / "committer.lock"
         self.log_path = path / "committer.log"
+        self.losses_path = path / "losses.jsonl"
 
     @classmethod
     def of(cls, warehouse_root: Path, warehouse_id: str, settings: Settings) -> SpoolFolder:
@@ -109,6 +113,34 @@ class SpoolFolder:
         temporary = self._committed_path.with_suffix(".new")
         temporary.write_text(str(batch), encoding="ascii")
         temporary.replace(self._committed_path)
+
+    def note_loss(self, table: str, n_rows: int, why: str) -> None:
+        """Write down that acknowledged rows of a table are gone, for `doctor`.
+
+        Args:
+            table: The table.
+            n_rows: How many rows.
+            why: What is known of the cause.
+        """
+        entry = {"at": time.time_ns() // 1000, "table": table, "n_rows": n_rows, "why": why}
+        fd = os.open(self.losses_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            os.write(fd, json.dumps(entry).encode() + b"\n")
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def losses(self) -> list[dict[str, Any]]:
+        """What `note_loss` wrote down.
+
+        Returns:
+            Oldest first, dicts with ``at`` (microseconds since the epoch), ``table``, ``n_rows``, ``why``.
+        """
+        try:
+            lines = self.losses_path.read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            return []
+        return [json.loads(line) for line in lines]
 
     def ask_for_commit(self) -> None:
         """Ask the committer not to wait for the end of its interval."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -129,6 +130,11 @@ class Keeping(Base):
             n_waiting = sum(rows.num_rows for rows in fresh_reading(folder, self.engine()).overlay.values())
         except WarehouseError as error:
             problems.append(str(error))
+        for loss in folder.losses():
+            at = dt.datetime.fromtimestamp(loss["at"] / 1e6, dt.UTC)
+            problems.append(
+                f"{loss['n_rows']} rows of `{loss['table']}` were lost, noticed {at:%F %T} UTC: {loss['why']}."
+            )
         has_committer = folder.has_committer()
         if n_waiting and not has_committer:
             problems.append(f"{n_waiting} logged rows wait and no committer is alive: run `mlwarehouse sync`.")
