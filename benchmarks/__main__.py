@@ -8,10 +8,16 @@ import os
 import platform
 from pathlib import Path
 
-from benchmarks import commit_rate, log_cost
+from benchmarks import commit_rate, flat_commits, log_cost, log_ten, training_loop
 from benchmarks.harness import Benchmark, run_benchmark
 
-BENCHMARKS: tuple[Benchmark, ...] = (log_cost.BENCHMARK, commit_rate.BENCHMARK)
+BENCHMARKS: tuple[Benchmark, ...] = (
+    log_cost.BENCHMARK,
+    log_ten.BENCHMARK,
+    training_loop.BENCHMARK,
+    commit_rate.BENCHMARK,
+    flat_commits.BENCHMARK,
+)
 
 HEAD = "| work | side | median | ratio to us | peak memory | bar |\n| --- | --- | --- | --- | --- | --- |"
 RESULTS = Path(__file__).parent / "results.md"

@@ -11,6 +11,7 @@ from pathlib import Path
 from benchmarks.harness import Bar, Benchmark, Measured, Side, answer_of, points
 
 WARM_UP = 100
+THREADS = 4
 
 
 def timed(log: Callable[[float, int], None], values: list[float]) -> tuple[float, dict[str, float]]:
@@ -61,6 +62,35 @@ def ours_fluent(place: Path, n: int) -> Measured:
     mlw.flush()
     mlw.get_warehouse().close()
     return Measured(cost, answer_of(int(row.n), float(row.s), int(row.m)), extra=extra)
+
+
+def ours_threads(place: Path, n: int) -> Measured:
+    """`run.log_metric` from four threads at once, each a quarter of the points; a call's time includes waiting."""
+    import threading
+
+    import mlwarehouse as mlw
+
+    values = points(n)
+    mlw.set_warehouse(place / "wh", capture_code=False)
+    found: list[tuple[float, dict[str, float]]] = []
+    with mlw.start_run(experiment="bench") as run:
+
+        def log_quarter(first: int) -> None:
+            mine = values[first::THREADS]
+            found.append(timed(lambda value, i: run.log_metric("loss", value, first + i * THREADS), mine))
+
+        threads = [threading.Thread(target=log_quarter, args=(first,)) for first in range(THREADS)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    (row,) = mlw.sql("SELECT count(*) AS n, sum(value) AS s, max(step) AS m FROM metrics").itertuples()
+    mlw.flush()
+    mlw.get_warehouse().close()
+    extra = {"p99": statistics.median(e["p99"] for _, e in found)}
+    return Measured(
+        statistics.median(c for c, _ in found), answer_of(int(row.n), float(row.s), int(row.m)), extra=extra
+    )
 
 
 def tensorboard(place: Path, n: int) -> Measured:
@@ -185,6 +215,7 @@ BENCHMARK = Benchmark(
     us=Side("mlwarehouse `run.log_metric`", ours, 300_000),
     others=(
         Side("mlwarehouse `mlw.log_metric`", ours_fluent, 300_000),
+        Side("mlwarehouse `run.log_metric`, four threads at once", ours_threads, 300_000),
         Side("one raw `os.write`, for scale", raw_write, 300_000),
         Side("Trackio", trackio, 5_000),
         Side("TensorBoard writer", tensorboard, 20_000),
