@@ -15,6 +15,7 @@ demo: setup  ## Train, log, ask, register, score: the main job on real sentences
 
 test: setup lint  ## Run every test: real Delta tables, Spark, HTTP and Chromium
 	@scripts/browser.sh
+	@scripts/minio.sh >/dev/null || true
 	@$(PYTHON_BIN) -m pytest --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
 
 lint: setup  ## Check style, types and the direction of imports

@@ -19,6 +19,7 @@ from mlwarehouse.entities import (
 from mlwarehouse.errors import WarehouseError
 from mlwarehouse.fluent import (
     active_run,
+    bulk_log_metrics,
     delete_model_alias,
     delete_tag,
     end_run,
@@ -30,6 +31,7 @@ from mlwarehouse.fluent import (
     load_model,
     log_artifact,
     log_artifacts,
+    log_batch,
     log_dict,
     log_input,
     log_labels,
@@ -73,6 +75,7 @@ __all__ = [
     "WarehouseError",
     "__version__",
     "active_run",
+    "bulk_log_metrics",
     "delete_model_alias",
     "delete_tag",
     "end_run",
@@ -84,6 +87,7 @@ __all__ = [
     "load_model",
     "log_artifact",
     "log_artifacts",
+    "log_batch",
     "log_dict",
     "log_input",
     "log_labels",

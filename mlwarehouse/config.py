@@ -37,11 +37,18 @@ class Setting:
 
 
 SETTINGS: tuple[Setting, ...] = (
-    Setting("uri", "./mlwarehouse", "Where the warehouse is: a folder (or, later, an object-store address)."),
+    Setting("uri", "./mlwarehouse", "Where the warehouse is: a folder, or s3://bucket/prefix."),
+    Setting(
+        "artifacts_uri",
+        "",
+        "Where the bytes of artifacts are: a folder, s3://bucket/prefix, or an address of an installed store; empty "
+        "means `artifacts/` inside the warehouse.",
+    ),
     Setting(
         "spool_dir",
         "",
-        "Folder for this machine's spools; empty means `_spool/` inside the warehouse folder.",
+        "Local folder for this machine's spools; empty means `_spool/` inside the warehouse folder, or, where that is "
+        "in an object store, the user's cache folder.",
     ),
     Setting(
         "durability",
@@ -57,10 +64,34 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("commit_interval_s", "1.0", "Seconds between two commits of the committer while something is logged."),
     Setting("committer_idle_s", "5.0", "Seconds without a live writer after which the committer ends."),
+    Setting(
+        "maintenance",
+        "auto",
+        "`auto` lets the committer merge small files and remove unneeded ones; `off` waits for `mlwarehouse maintain`.",
+        ("auto", "off"),
+    ),
     Setting("heartbeat_s", "30", "Seconds between two heartbeats of a run; a run is lost after missing two."),
+    Setting(
+        "run_id",
+        "",
+        "The run of a process's first `start_run`: a launcher sets it for all processes of a job. MLFLOW_RUN_ID too.",
+    ),
+    Setting(
+        "join_timeout_s", "120", "Seconds that a process waits for the one whose run it joins, before it goes on alone."
+    ),
     Setting("actor", "", "The name written beside every change; empty means the login name."),
     Setting("spark_jars_dir", "", "Folder holding Delta's jars for Spark; empty means the user's cache folder."),
-    Setting("capture_code", "on", "Whether a run records git commit, branch, entry point and packages.", ("on", "off")),
+    Setting(
+        "capture_code",
+        "on",
+        "Whether a run records what it runs on: git commit and branch, command line, packages, Python, host, GPUs.",
+        ("on", "off"),
+    ),
+    Setting("capture_diff", "on", "Whether it also keeps what was changed since the commit.", ("on", "off")),
+    Setting("capture_packages", "on", "Whether it also keeps the list of installed packages.", ("on", "off")),
+    Setting(
+        "system_metrics_s", "10", "Seconds between two looks at CPU, memory, disk, network and GPUs; 0 means none."
+    ),
 )
 
 
@@ -69,15 +100,22 @@ class Settings:
     """The settings in force, typed. Build it by `load_settings`."""
 
     uri: str
+    artifacts_uri: str
     spool_dir: str
     durability: str
     committer: str
     commit_interval_s: float
     committer_idle_s: float
+    maintenance: str
     heartbeat_s: float
+    run_id: str
+    join_timeout_s: float
     actor: str
     spark_jars_dir: str
     capture_code: bool
+    capture_diff: bool
+    capture_packages: bool
+    system_metrics_s: float
 
 
 def load_settings(**overrides: str | float | bool) -> Settings:
@@ -99,15 +137,22 @@ def load_settings(**overrides: str | float | bool) -> Settings:
     values = {name: _text(s, overrides.get(name)) for name, s in known.items()}
     return Settings(
         uri=values["uri"],
+        artifacts_uri=values["artifacts_uri"],
         spool_dir=values["spool_dir"],
         durability=values["durability"],
         committer=values["committer"],
         commit_interval_s=_number(known["commit_interval_s"], values["commit_interval_s"]),
         committer_idle_s=_number(known["committer_idle_s"], values["committer_idle_s"]),
+        maintenance=values["maintenance"],
         heartbeat_s=_number(known["heartbeat_s"], values["heartbeat_s"]),
+        run_id=values["run_id"],
+        join_timeout_s=_number(known["join_timeout_s"], values["join_timeout_s"]),
         actor=values["actor"],
         spark_jars_dir=values["spark_jars_dir"],
         capture_code=values["capture_code"] == "on",
+        capture_diff=values["capture_diff"] == "on",
+        capture_packages=values["capture_packages"] == "on",
+        system_metrics_s=_number(known["system_metrics_s"], values["system_metrics_s"]),
     )
 
 

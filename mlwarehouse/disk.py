@@ -6,6 +6,14 @@ import os
 from pathlib import Path
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, each forced to disk; fine when they are there."""
+    missing = [folder for folder in (path, *path.parents) if not folder.is_dir()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in missing:
+        sync_path(folder.parent)
+
+
 def sync_path(path: Path) -> None:
     """Force a file's content, or a folder's entries, to disk."""
     fd = os.open(path, os.O_RDONLY)

@@ -13,6 +13,12 @@ from dataclasses import dataclass, field
 
 from mlwarehouse.errors import InvalidInputError
 
+FORK_RUN_TAG = "mlwarehouse.fork.run_id"
+"""The tag of a forked run that names the run it was forked from."""
+
+FORK_STEP_TAG = "mlwarehouse.fork.step"
+"""The tag of a forked run with the last step of that run that it continues."""
+
 
 class RunStatus(enum.StrEnum):
     """The status of a run, in MLflow's words."""

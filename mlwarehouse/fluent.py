@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,10 +60,23 @@ def start_run(
     description: str | None = None,
     *,
     experiment: str | None = None,
+    join: bool | None = None,
+    fork_from: str | None = None,
+    fork_step: int | None = None,
 ) -> ActiveRun:
-    """Start a run, or resume one; see `Warehouse.start_run`."""
+    """Start a run, resume one, join one, or fork one; see `Warehouse.start_run`."""
     return get_warehouse().start_run(
-        run_id, experiment_id, run_name, nested, parent_run_id, tags, description, experiment=experiment
+        run_id,
+        experiment_id,
+        run_name,
+        nested,
+        parent_run_id,
+        tags,
+        description,
+        experiment=experiment,
+        join=join,
+        fork_from=fork_from,
+        fork_step=fork_step,
     )
 
 
@@ -133,6 +146,16 @@ def set_tags(tags: Mapping[str, Any]) -> None:
 def delete_tag(key: str) -> None:
     """Remove a tag of the active run."""
     _run().delete_tag(key)
+
+
+def log_batch(metrics: Iterable[Any] = (), params: Iterable[Any] = (), tags: Iterable[Any] = ()) -> None:
+    """Log metric points, params and tags to the active run; see `ActiveRun.log_batch`."""
+    _run().log_batch(metrics, params, tags)
+
+
+def bulk_log_metrics(points: Any, *, source_id: str, run_id: str | None = None, key: str | None = None) -> Any:
+    """Log many metric points of runs at once; see `Warehouse.bulk_log_metrics`."""
+    return get_warehouse().bulk_log_metrics(points, source_id=source_id, run_id=run_id, key=key)
 
 
 def log_artifact(local_path: str | Path, artifact_path: str | None = None) -> None:

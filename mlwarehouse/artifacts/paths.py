@@ -6,6 +6,7 @@ browser) then has nothing to turn into a second meaning: that is how checks of p
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 from mlwarehouse.errors import InvalidInputError
@@ -25,6 +26,9 @@ _FORBIDDEN = {
     "#": "a `#`, which ends a path in URLs",
 }
 
+_DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])( *\..*)?", re.IGNORECASE)
+"""Names that Windows takes for devices, in any folder and with any suffix."""
+
 _FORBIDDEN_CATEGORIES = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 """Control characters, invisible format characters, undecodable bytes, line and paragraph separators."""
 
@@ -40,7 +44,8 @@ def clean_path(path: str) -> str:
 
     Raises:
         InvalidInputError: It is empty or absolute, has an empty, ``.`` or ``..`` segment, a segment of more than
-            255 bytes, or a character that some file system, URL or display would read as another one.
+            255 bytes, one that ends with a dot or space or is a device on Windows, or a character that some file
+            system, URL or display would read as another one.
     """
     if not path:
         raise InvalidInputError("An artifact path is needed; got an empty text.")
@@ -68,6 +73,11 @@ def clean_path(path: str) -> str:
         if segment in ("", ".", ".."):
             raise InvalidInputError(
                 f"Artifact path {_shown(path)} has the segment `{segment}`; each name between `/` must be a real one."
+            )
+        if segment[-1] in ". " or _DEVICE.fullmatch(segment):
+            raise InvalidInputError(
+                f"Artifact path {_shown(path)} has the name `{segment}`, which Windows reads as another one or as a "
+                "device; rename the file."
             )
         if len(segment.encode()) > MAX_SEGMENT_BYTES:
             raise InvalidInputError(

@@ -1,42 +1,46 @@
-"""The content-addressed store: a blob is written once, under the SHA-256 of its bytes, and checked when read.
+"""The content-addressed store: a blob is kept once, under the SHA-256 of its bytes, and checked when read.
 
-A blob becomes visible by one rename after its bytes are on disk, so a crash leaves at most a ``.partial.`` file,
-which nothing reads. Writers need no lock: two that store the same bytes rename equal files onto the same name.
+Many files go in parallel. Nothing that is there is sent again, so whoever is broken off starts again and goes on where
+it was.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-import os
-import re
 import shutil
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, TypeVar, cast
 
+from mlwarehouse.artifacts.beneath import write_beneath
+from mlwarehouse.artifacts.blobs import (
+    CHUNK_BYTES,
+    Blobs,
+    Stored,
+    check_digest,
+    compare,
+    copy,
+    open_blobs,
+    open_regular,
+)
+from mlwarehouse.artifacts.local import LocalBlobs
+from mlwarehouse.artifacts.objects import ObjectBlobs
 from mlwarehouse.artifacts.paths import clean_path
+from mlwarehouse.artifacts.reading import CheckedReader
 from mlwarehouse.disk import sync_path
-from mlwarehouse.errors import DigestMismatchError, InvalidInputError, NotFoundError, StorageError
+from mlwarehouse.errors import InvalidInputError, NotFoundError, StorageError
+from mlwarehouse.storage import patiently
 
-CHUNK_BYTES = 1024 * 1024
+T = TypeVar("T")
 
-_DIGEST = re.compile(r"[0-9a-f]{64}")
+BUILTIN: Mapping[str, Callable[[str], Blobs]] = {"file": LocalBlobs.at, "s3": ObjectBlobs.at}
+"""What keeps blobs, by the scheme of its address."""
 
-
-@dataclass(frozen=True)
-class Stored:
-    """What is known of stored bytes.
-
-    Attributes:
-        digest: Their SHA-256 in hexadecimal.
-        size_bytes: How many there are.
-    """
-
-    digest: str
-    size_bytes: int
+TRANSFERS = 8
+"""Files that are on their way at once."""
 
 
 def package_digest(files: Mapping[str, str]) -> str:
@@ -53,15 +57,29 @@ def package_digest(files: Mapping[str, str]) -> str:
 
 
 class ArtifactStore:
-    """The blobs of one warehouse, in ``<root>/blobs/<first two digits>/<digest>``.
+    """The blobs of one warehouse.
 
     Processes and threads may share it.
+
+    Attributes:
+        blobs: What keeps them.
     """
 
-    def __init__(self, root: Path) -> None:
-        """Look at the store under ``root`` (a warehouse's ``artifacts`` folder); nothing is made yet."""
-        self.root = Path(root)
-        self._blobs = self.root / "blobs"
+    def __init__(self, blobs: Blobs | Path) -> None:
+        """Use what keeps blobs, or the local folder that does; nothing is made yet."""
+        self.blobs: Blobs = LocalBlobs(blobs) if isinstance(blobs, Path) else blobs
+
+    @classmethod
+    def at(cls, uri: str | Path) -> ArtifactStore:
+        """The store at an address, by its scheme.
+
+        Args:
+            uri: A path, ``s3://bucket/prefix``, or an address that an installed package adds a store for.
+
+        Raises:
+            InvalidInputError: There is no store for such an address.
+        """
+        return cls(open_blobs(uri, BUILTIN))
 
     def put_file(self, path: Path | str) -> Stored:
         """Store a file's bytes as they are read now; a blob that is there already is left alone.
@@ -75,18 +93,30 @@ class ArtifactStore:
         Raises:
             NotFoundError: There is no such file.
             InvalidInputError: It isn't a regular file.
-            StorageError: Reading or writing failed; nothing was stored.
+            StorageError: Reading or writing failed, or the store stayed away; nothing was stored.
         """
-        source = Path(path)
-        if not source.exists():
-            raise NotFoundError(f"There is no file `{source}` to store.")
-        if not source.is_file():
-            raise InvalidInputError(f"`{source}` isn't a regular file; only files can be stored.")
         try:
-            with source.open("rb") as stream:
-                return self._put(stream)
+            with open_regular(Path(path)) as stream:
+                return self.blobs.put_file(stream)
         except OSError as error:
-            raise StorageError(f"File `{source}` couldn't be stored in `{self.root}`: {error}") from error
+            raise StorageError(f"File `{path}` couldn't be stored in `{self.blobs.uri}`: {error}") from error
+
+    def put_files(self, files: Mapping[str, Path]) -> dict[str, Stored]:
+        """Store files, several at once. After a failure, the same again sends only what isn't there.
+
+        Args:
+            files: Local files, by whatever names them.
+
+        Returns:
+            The digest and size of each, by the same names.
+
+        Raises:
+            NotFoundError: As in `put_file`; files that were stored by then stay.
+            InvalidInputError: Likewise.
+            StorageError: Likewise.
+        """
+        stored = _each(self.put_file, list(files.values()))
+        return dict(zip(files, stored, strict=True))
 
     def put_bytes(self, content: bytes) -> Stored:
         """Store bytes.
@@ -95,30 +125,38 @@ class ArtifactStore:
             StorageError: Writing failed; nothing was stored.
         """
         try:
-            return self._put(io.BytesIO(content))
+            return self.blobs.put_bytes(content)
         except OSError as error:
-            raise StorageError(f"{len(content)} bytes couldn't be stored in `{self.root}`: {error}") from error
+            raise StorageError(f"{len(content)} bytes couldn't be stored in `{self.blobs.uri}`: {error}") from error
 
-    def path(self, digest: str) -> Path:
-        """Where a blob's bytes are; read only, and unchecked.
+    def has(self, digest: str) -> bool:
+        """Whether there is a blob of a digest; its bytes aren't looked at.
 
         Raises:
             InvalidInputError: That isn't a digest.
-            NotFoundError: No blob has it.
+            StorageError: The store can't be reached.
         """
-        path = self._place(digest)
-        if not path.is_file():
-            raise NotFoundError(f"No stored file has the digest `{digest}` in `{self.root}`.")
-        return path
+        try:
+            return self.blobs.size(check_digest(digest)) is not None
+        except OSError as error:
+            raise StorageError(f"The store `{self.blobs.uri}` can't be read: {error}") from error
 
     def open(self, digest: str) -> BinaryIO:
-        """Open a blob for reading; the bytes are checked by `verify` and `fetch`, not here.
+        """Open a blob for reading from its start to its end; its bytes are checked on the way.
 
         Raises:
             InvalidInputError: That isn't a digest.
             NotFoundError: No blob has it.
+            DigestMismatchError: The bytes were changed since they were stored; raised at the latest where the last ones
+                would be read.
+            StorageError: The store can't be reached.
         """
-        return self.path(digest).open("rb")
+        stream = self._open(digest)
+        try:
+            return cast(BinaryIO, io.BufferedReader(CheckedReader(stream, digest), CHUNK_BYTES))
+        except BaseException:
+            stream.close()
+            raise
 
     def verify(self, digest: str) -> Stored:
         """Read a blob in full and compare its bytes with its name.
@@ -127,16 +165,18 @@ class ArtifactStore:
             InvalidInputError: That isn't a digest.
             NotFoundError: No blob has it.
             DigestMismatchError: The bytes were changed since they were stored.
+            StorageError: The store can't be reached.
         """
-        with self.open(digest) as stream:
-            found = _copy(stream, None)
-        _compare(digest, found, "Stored file")
+        with self._open(digest) as stream:
+            found = copy(stream, None)
+        compare(digest, found)
         return found
 
     def fetch(self, files: Mapping[str, str], target: Path) -> None:
-        """Copy blobs into a folder, each checked before it appears there.
+        """Copy blobs into a folder, several at once, each checked before it appears there.
 
-        They are copies, not links: whoever edits one can't change the store.
+        They are copies, not links: whoever edits one can't change the store. A link in the folder is replaced where a
+        file goes, and never followed.
 
         Args:
             files: Digest by relative path.
@@ -146,13 +186,24 @@ class ArtifactStore:
             InvalidInputError: A path that could lead out of the folder, or that is both a file and a folder.
             NotFoundError: No blob has one of the digests.
             DigestMismatchError: A blob's bytes were changed since they were stored; that file isn't there.
-            StorageError: Writing failed.
+            StorageError: Writing failed, or the store stayed away.
         """
         _check_files(files)
-        blobs = {path: self.path(digest) for path, digest in files.items()}
+        for digest in set(files.values()):
+            check_digest(digest)
+        root = Path(target)
+
+        def fetch_one(path: str) -> None:
+            patiently(lambda: write_beneath(root, path, lambda out: self._write(files[path], out)))
+
         try:
-            for path, blob in sorted(blobs.items()):
-                _fetch_one(blob, files[path], Path(target) / path)
+            missing = [
+                d for d, size in _each(lambda d: (d, self.blobs.size(d)), list(set(files.values()))) if size is None
+            ]
+            if missing:
+                raise self._unknown(missing[0])
+            root.mkdir(parents=True, exist_ok=True)
+            _each(fetch_one, sorted(files))
         except OSError as error:
             raise StorageError(f"The files couldn't be written to `{target}`: {error}") from error
 
@@ -210,51 +261,32 @@ class ArtifactStore:
                 continue
             shutil.rmtree(aside, ignore_errors=True)
 
-    def _place(self, digest: str) -> Path:
-        if not _DIGEST.fullmatch(digest):
-            raise InvalidInputError(f"`{digest[:80]}` isn't a digest; a digest is 64 hexadecimal digits in lower case.")
-        return self._blobs / digest[:2] / digest
+    def _write(self, digest: str, out: BinaryIO) -> None:
+        with self._open(digest) as stream:
+            compare(digest, copy(stream, out))
 
-    def _put(self, stream: BinaryIO) -> Stored:
-        self._blobs.mkdir(parents=True, exist_ok=True)
-        partial = self._blobs / f".partial.{uuid.uuid4().hex}"
+    def _open(self, digest: str) -> BinaryIO:
         try:
-            with partial.open("xb") as out:
-                stored = _copy(stream, out)
-                out.flush()
-                os.fsync(out.fileno())
-            place = self._place(stored.digest)
-            # A blob of another size is what a failing disk left: the right bytes are here, so put them there.
-            if not place.is_file() or place.stat().st_size != stored.size_bytes:
-                if not place.parent.is_dir():
-                    place.parent.mkdir(exist_ok=True)
-                    sync_path(self._blobs)
-                partial.chmod(0o444)
-                partial.replace(place)
-                sync_path(place.parent)
-        finally:
-            partial.unlink(missing_ok=True)
-        return stored
+            return self.blobs.open(check_digest(digest))
+        except FileNotFoundError:
+            raise self._unknown(digest) from None
+        except OSError as error:
+            raise StorageError(f"The stored file `{digest}` in `{self.blobs.uri}` can't be read: {error}") from error
+
+    def _unknown(self, digest: str) -> NotFoundError:
+        return NotFoundError(f"No stored file has the digest `{digest}` in `{self.blobs.uri}`.")
 
 
-def _copy(stream: BinaryIO, out: BinaryIO | None) -> Stored:
-    """Read a stream to its end, hashing, and write it to `out` if there is one."""
-    sha = hashlib.sha256()
-    size = 0
-    while chunk := stream.read(CHUNK_BYTES):
-        sha.update(chunk)
-        size += len(chunk)
-        if out is not None:
-            out.write(chunk)
-    return Stored(sha.hexdigest(), size)
-
-
-def _compare(digest: str, found: Stored, what: str) -> None:
-    if found.digest != digest:
-        raise DigestMismatchError(
-            f"{what} `{digest}` now has the digest `{found.digest}` ({found.size_bytes} bytes): its bytes were changed "
-            "after they were logged, so it isn't used; remove that blob and log the file again."
-        )
+def _each(do: Callable[[Any], T], inputs: list[Any]) -> list[T]:
+    """Do something with each input, several at once; the first failure ends it, and what hasn't begun never does."""
+    if len(inputs) <= 1:
+        return [do(each) for each in inputs]
+    with ThreadPoolExecutor(min(TRANSFERS, len(inputs)), thread_name_prefix="mlwarehouse-artifacts") as pool:
+        try:
+            return list(pool.map(do, inputs))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def _check_files(files: Mapping[str, str]) -> None:
@@ -264,20 +296,6 @@ def _check_files(files: Mapping[str, str]) -> None:
             folder = "/".join(parts[:n])
             if folder in files:
                 raise InvalidInputError(f"Artifact path `{folder}` would be both a file and a folder (of `{path}`).")
-
-
-def _fetch_one(blob: Path, digest: str, to: Path) -> None:
-    to.parent.mkdir(parents=True, exist_ok=True)
-    partial = to.with_name(f".partial.{uuid.uuid4().hex}")
-    try:
-        with blob.open("rb") as stream, partial.open("xb") as out:
-            found = _copy(stream, out)
-            out.flush()
-            os.fsync(out.fileno())
-        _compare(digest, found, "Stored file")
-        partial.replace(to)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _is_complete(folder: Path, files: Mapping[str, str]) -> bool:

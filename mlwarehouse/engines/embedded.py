@@ -18,20 +18,21 @@ from mlwarehouse.engines.casting import cast_strict, plain_types
 from mlwarehouse.engines.embedded_tables import EmbeddedTables, check_known
 from mlwarehouse.engines.render import check_marks, compiled
 from mlwarehouse.errors import CastError, SqlError, StorageError
+from mlwarehouse.storage import Storage
 from mlwarehouse.tables import TABLES_BY_NAME, TableSpec
 
 _NEWEST = Reading()
 
 
 class EmbeddedEngine:
-    """Reads and writes the tables of a warehouse folder inside this process.
+    """Reads and writes the tables of a warehouse inside this process.
 
     Threads may share it; a process forked from one that has used it must build its own.
     """
 
     name = "embedded"
 
-    def __init__(self, tables_folder: Path) -> None:
+    def __init__(self, tables_folder: Path | Storage) -> None:
         """Work on the tables under ``tables_folder``; nothing is opened yet."""
         self.tables = EmbeddedTables(tables_folder)
         self._connection: duckdb.DuckDBPyConnection | None = None
@@ -48,12 +49,12 @@ class EmbeddedEngine:
         rows = cast_strict(rows, spec)
         if self.has_applied(spec, txns):
             return Appended(self.version(spec), applied=False, n_rows=0)
-        folder = self.tables.path(spec)
+        place = self.tables.place(spec)
         try:
-            files = [embedded_commit.stage(folder, rows)] if rows.num_rows else []
+            files = [embedded_commit.stage(place, rows)] if rows.num_rows else []
         except OSError as error:
-            raise StorageError(f"Table `{spec.name}` in `{folder}` couldn't be written: {error}") from error
-        return embedded_commit.commit(folder, spec, files, txns)
+            raise StorageError(f"Table `{spec.name}` in `{place.uri}` couldn't be written: {error}") from error
+        return embedded_commit.commit(place, spec, files, txns)
 
     def has_applied(self, spec: TableSpec, txns: Sequence[Txn]) -> bool:
         """Whether a table has the first of these transactions already, so that an append with them adds nothing.

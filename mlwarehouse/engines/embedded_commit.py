@@ -1,20 +1,25 @@
 """The one way a commit gets into a table: staged, synced, exactly once.
 
 delta-rs syncs nothing, so a power cut takes acknowledged commits with it. Here the data file is written and synced
-first, then its add action is committed, then the log entry and its folder are synced; only then is it acknowledged.
+first, then its add action is committed, then the log entry and its folder are synced; only then is it acknowledged. In
+an object store a written object is durable, and delta-rs puts a log entry only where none is.
 
 Exactly once: the transaction number is looked up on the handle that commits. delta-rs refuses the commit when another
 one wrote the same application id after that handle's snapshot, and then everything starts over; so of two that race
-for one number exactly one wins, on an append-only table, without a lock server.
+for one number exactly one wins, on an append-only table, without a lock server. An object store may record a commit
+and its answer get lost; so whether a commit that seems to have failed is there is looked up in the log, by the name of
+its data file, which nobody else uses.
 """
 
 from __future__ import annotations
 
 import json
 import random
+import re
 import time
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,16 +30,24 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
 from mlwarehouse._version import __version__
-from mlwarehouse.disk import sync_path
 from mlwarehouse.engines.base import Appended, Txn
 from mlwarehouse.engines.embedded_stats import column_stats
 from mlwarehouse.errors import StorageError
+from mlwarehouse.storage import Storage, storage_of
 from mlwarehouse.tables import TableSpec
 
 RETRIES = 100
 """Conflicts with commits of other application ids that delta-rs itself rebases over."""
 
+MAX_TRIES = 200
+"""How often a commit starts over after a conflict: with the pauses between, more than half a minute."""
+
+CHECKPOINT_INTERVAL = 50
+"""Commits between two checkpoints, which delta-rs writes."""
+
 ROW_GROUP_ROWS = 256 * 1024
+
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @dataclass(frozen=True)
@@ -54,39 +67,67 @@ class StagedFile:
     stats: str
 
 
-def stage(folder: Path, rows: pa.Table, *, prefix: str = "part") -> StagedFile:
+def open_table(place: Path | Storage, *, version: int | None = None) -> DeltaTable:
+    """A new handle of the table in a folder, at a version or the newest."""
+    storage = storage_of(place)
+    options = storage.delta_options
+    return DeltaTable(storage.uri, version=version, storage_options=None if options is None else dict(options))
+
+
+def stage(place: Path | Storage, rows: pa.Table, *, prefix: str = "part") -> StagedFile:
     """Write rows as one synced Parquet file into a table's folder, without making it part of the table.
 
     Args:
-        folder: The table's folder.
+        place: The table's folder.
         rows: The rows, in the table's Arrow schema.
         prefix: What the file's name begins with, so that the files of one job can be told from others.
+
+    Raises:
+        OSError: It couldn't be written.
     """
-    path = folder / f"{prefix}-{uuid.uuid4()}.parquet"
+    storage = storage_of(place)
+    name = f"{prefix}-{uuid.uuid4()}.parquet"
     # Numbers that grow steadily (times, steps, sequence numbers) shrink to almost nothing as deltas.
     deltas = [f.name for f in rows.schema if pa.types.is_integer(f.type) or pa.types.is_timestamp(f.type)]
     dictionaries = [f.name for f in rows.schema if pa.types.is_string(f.type) or pa.types.is_dictionary(f.type)]
-    pq.write_table(
-        rows,
-        path,
-        compression="zstd",
-        row_group_size=ROW_GROUP_ROWS,
-        use_dictionary=dictionaries,
-        # Without Arrow's own schema in the footer: dictionary-encoded text is text for every reader.
-        store_schema=False,
-        column_encoding=dict.fromkeys(deltas, "DELTA_BINARY_PACKED"),
-    )
-    sync_path(path)
-    sync_path(folder)
-    return StagedFile(path.name, path.stat().st_size, rows.num_rows, json.dumps(column_stats(rows)))
+    try:
+        with storage.open_output(name) as out:
+            pq.write_table(
+                rows,
+                out,
+                compression="zstd",
+                row_group_size=ROW_GROUP_ROWS,
+                use_dictionary=dictionaries,
+                # Without Arrow's own schema in the footer: dictionary-encoded text is text for every reader.
+                store_schema=False,
+                # So that a changed byte is found, see `embedded_checks`.
+                write_page_checksum=True,
+                column_encoding=dict.fromkeys(deltas, "DELTA_BINARY_PACKED"),
+            )
+            size = out.tell()
+    except BaseException:
+        with suppress(OSError):
+            storage.delete(name)
+        raise
+    storage.sync(name)
+    return StagedFile(name, size, rows.num_rows, json.dumps(column_stats(rows)))
 
 
-def sync_log(folder: Path, before: int, after: int) -> None:
-    """Force a table's log entries behind one version, up to another, to disk: only then is a commit acknowledged."""
-    log = folder / "_delta_log"
-    for version in range(before + 1, after + 1):
-        sync_path(log / f"{version:020d}.json")
-    sync_path(log)
+def sync_log(place: Path | Storage, before: int, after: int) -> None:
+    """Force a table's log entries behind one version, up to another, to disk: only then is a commit acknowledged.
+
+    And first the checkpoint that delta-rs has written behind one of them, and the file that names it: with the one
+    empty after a power cut and the other not, the table couldn't be read.
+    """
+    log = storage_of(place).child("_delta_log")
+    versions = range(before + 1, after + 1)
+    made = [f"{v:020d}.checkpoint.parquet" for v in versions if (v + 1) % CHECKPOINT_INTERVAL == 0]
+    made = [*made, "_last_checkpoint"] if made else []
+    log.sync(*(name for name in made if log.exists(name)), *(_entry(v) for v in versions))
+
+
+def _entry(version: int) -> str:
+    return f"{version:020d}.json"
 
 
 def has_reached(recorded: int | None, txn: Txn) -> bool:
@@ -94,11 +135,11 @@ def has_reached(recorded: int | None, txn: Txn) -> bool:
     return recorded is not None and recorded >= txn.version
 
 
-def commit(folder: Path, spec: TableSpec, files: Sequence[StagedFile], txns: Sequence[Txn]) -> Appended:
+def commit(place: Path | Storage, spec: TableSpec, files: Sequence[StagedFile], txns: Sequence[Txn]) -> Appended:
     """Make staged files part of a table, durably and at most once.
 
     Args:
-        folder: The table's folder.
+        place: The table's folder.
         spec: The table.
         files: What `stage`, or Spark, has put there. They are removed when the transaction is in the table already.
         txns: Transaction numbers to record; the first decides whether this commit is there already.
@@ -107,8 +148,9 @@ def commit(folder: Path, spec: TableSpec, files: Sequence[StagedFile], txns: Seq
         The version, and whether this call added the files.
 
     Raises:
-        StorageError: The commit failed; nothing was added.
+        StorageError: The commit failed; nothing was added, unless the message says that this isn't known.
     """
+    storage = storage_of(place)
     now_ms = time.time_ns() // 1_000_000
     actions: list[AddAction | RemoveAction] = [
         AddAction(
@@ -118,31 +160,62 @@ def commit(folder: Path, spec: TableSpec, files: Sequence[StagedFile], txns: Seq
     ]
     properties = CommitProperties(
         app_transactions=[Transaction(t.app_id, t.version) for t in txns],
-        max_commit_retries=RETRIES,
+        # Where an answer may get lost, delta-rs would take its own commit for another's and add the same once more.
+        max_commit_retries=RETRIES if txns or storage.creates_exclusively else 0,
         custom_metadata={"mlwarehouse": __version__, "schema_version": str(spec.version)},
     )
     tries = 0
+    # The version that the table had when this commit was last tried: where it is recorded, it is behind that.
+    before: int | None = None
     while True:
         try:
-            table = DeltaTable(folder)
+            table = open_table(storage)
+            if before is not None and _has_commit_of(storage, files, before, table.version()):
+                break
             if txns and has_reached(table.transaction_version(txns[0].app_id), txns[0]):
                 for f in files:
-                    (folder / f.path).unlink(missing_ok=True)
+                    storage.delete(f.path)
                 return Appended(table.version(), applied=False, n_rows=0)
             before = table.version()
             table.create_write_transaction(actions, mode="append", schema=table.schema(), commit_properties=properties)
+            table.update_incremental()
             break
-        except CommitFailedError:
+        except CommitFailedError as error:
             tries += 1
+            if tries > MAX_TRIES:
+                raise StorageError(
+                    f"Table `{spec.name}` in `{storage.uri}` was written by others {MAX_TRIES} times while this commit "
+                    f"was tried, so nothing was added; try again later ({reason(error)})."
+                ) from error
             time.sleep(random.uniform(0, min(0.01 * tries, 0.5)))
-        except DeltaError as error:
-            raise StorageError(f"Table `{spec.name}` in `{folder}` couldn't be written: {reason(error)}") from error
-    table.update_incremental()
+        except (DeltaError, OSError) as error:
+            doubt = ""
+            if before is not None:
+                try:
+                    table = open_table(storage)
+                    if _has_commit_of(storage, files, before, table.version()):
+                        break
+                except (DeltaError, OSError):
+                    doubt = " (whether the rows were added can't be told until it can be read again)"
+            raise StorageError(
+                f"Table `{spec.name}` in `{storage.uri}` couldn't be written: {reason(error)}{doubt}"
+            ) from error
     after = table.version()
-    sync_log(folder, before, after)
+    sync_log(storage, before, after)
     return Appended(after, applied=True, n_rows=sum(f.n_rows for f in files))
 
 
+def _has_commit_of(storage: Storage, files: Sequence[StagedFile], before: int, after: int) -> bool:
+    """Whether one of the log entries behind one version, up to another, adds these files."""
+    log = storage.child("_delta_log")
+    return bool(files) and any(files[0].path.encode() in log.read(_entry(v)) for v in range(before + 1, after + 1))
+
+
 def reason(error: Exception) -> str:
-    """What an error of delta-rs says, without the trace of its threads."""
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    """What an error of delta-rs says, on one line: its start and its cause, without the trace of its threads."""
+    text = _COLOURS.sub("", str(error)).strip()
+    if not text:
+        return type(error).__name__
+    lines = [line.strip() for line in text.splitlines()]
+    causes = [line.removeprefix("↳").strip() for line in lines[1:] if line.startswith("↳")]
+    return f"{lines[0]}: {causes[-1]}" if causes else lines[0]

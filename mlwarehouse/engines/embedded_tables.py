@@ -1,4 +1,4 @@
-"""The tables of a warehouse folder through delta-rs: creating, evolving, checking, versions and files."""
+"""The tables of a warehouse through delta-rs: creating, evolving, checking, versions and files."""
 
 from __future__ import annotations
 
@@ -9,18 +9,20 @@ from urllib.parse import unquote
 
 from deltalake import DeltaTable
 from deltalake import Field as DeltaField
-from deltalake.exceptions import DeltaError, TableNotFoundError
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.schema import PrimitiveType
 
-from mlwarehouse.disk import sync_path
-from mlwarehouse.engines.embedded_commit import reason, sync_log
+from mlwarehouse.engines.embedded_cache import FileCache
+from mlwarehouse.engines.embedded_commit import CHECKPOINT_INTERVAL, open_table, reason, sync_log
+from mlwarehouse.engines.pins import read_pins
 from mlwarehouse.errors import StorageError, UnsupportedTableError
+from mlwarehouse.storage import LocalStorage, Storage, storage_of
 from mlwarehouse.tables import TableSpec
 
 CONFIGURATION: dict[str, str | None] = {
     "delta.appendOnly": "true",
     "delta.enableChangeDataFeed": "true",
-    "delta.checkpointInterval": "50",
+    "delta.checkpointInterval": str(CHECKPOINT_INTERVAL),
 }
 """Properties of every table. Log entries expire after Delta's default of 30 days; transaction ids never do."""
 
@@ -43,15 +45,46 @@ class EmbeddedTables:
     Threads may share it: the handles are guarded by one lock.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path | Storage) -> None:
         """Look at the tables under ``folder``; nothing is opened yet."""
-        self.folder = folder
+        self.storage = storage_of(folder)
+        # Files in a local folder are read where they are.
+        self._cache = None if isinstance(self.storage, LocalStorage) else FileCache(self.storage)
         self._handles: dict[str, DeltaTable] = {}
         self._lock = threading.Lock()
 
-    def path(self, spec: TableSpec) -> Path:
+    @property
+    def folder(self) -> Path:
+        """The local folder of all tables.
+
+        Raises:
+            InvalidInputError: They are in an object store.
+        """
+        return self.storage.folder("This work on tables")
+
+    def place(self, spec: TableSpec) -> Storage:
         """The folder of a table."""
-        return self.folder / spec.name
+        return self.storage.child(spec.name)
+
+    def path(self, spec: TableSpec) -> Path:
+        """The local folder of a table.
+
+        Raises:
+            InvalidInputError: The tables are in an object store.
+        """
+        return self.place(spec).folder(f"This work on table `{spec.name}`")
+
+    def identity(self, spec: TableSpec) -> str:
+        """The id that a new table got when it was made, 32 hexadecimal digits; of several who make it, one decides it.
+
+        Raises:
+            StorageError: The table isn't there or can't be read, or is so old that its first log entry is gone.
+        """
+        try:
+            # The first log entry's: of several who make a table at once, another may write its own id behind it.
+            return str(open_table(self.place(spec), version=0).metadata().id).replace("-", "")
+        except (DeltaError, OSError) as error:
+            raise StorageError(f"Table `{spec.name}` in `{self.storage.uri}` can't be read: {reason(error)}") from error
 
     def create(self, specs: Sequence[TableSpec]) -> None:
         """Create the tables that aren't there; add the columns that older ones lack.
@@ -61,27 +94,35 @@ class EmbeddedTables:
             StorageError: delta-rs failed.
         """
         for spec in specs:
-            path = self.path(spec)
+            place = self.place(spec)
+            options = None if place.delta_options is None else dict(place.delta_options)
             try:
-                if not DeltaTable.is_deltatable(str(path)):
-                    path.mkdir(parents=True, exist_ok=True)
-                    DeltaTable.create(
-                        path,
-                        schema=spec.arrow_schema(),
-                        mode="ignore",
-                        name=spec.name,
-                        description=spec.grain,
-                        configuration=CONFIGURATION,
-                    )
-                    for file in (path / "_delta_log").iterdir():
-                        sync_path(file)
-                    sync_path(path / "_delta_log")
-                    sync_path(path)
-                    sync_path(path.parent)
-                else:
+                if DeltaTable.is_deltatable(place.uri, storage_options=options):
                     self._evolve(spec)
-            except DeltaError as error:
-                raise StorageError(f"Table `{spec.name}` can't be created in `{path}`: {reason(error)}") from error
+                    continue
+                place.make()
+                self._make(spec, place, options)
+            except (DeltaError, OSError) as error:
+                raise StorageError(f"Table `{spec.name}` can't be created in `{place.uri}`: {reason(error)}") from error
+
+    def _make(self, spec: TableSpec, place: Storage, options: dict[str, str] | None) -> None:
+        try:
+            DeltaTable.create(
+                place.uri,
+                schema=spec.arrow_schema(),
+                mode="ignore",
+                name=spec.name,
+                description=spec.grain,
+                configuration=CONFIGURATION,
+                storage_options=options,
+            )
+        except CommitFailedError:
+            # Another process has made it at this moment.
+            if not DeltaTable.is_deltatable(place.uri, storage_options=options):
+                raise
+        log = place.child("_delta_log")
+        log.sync(*log.names())
+        place.sync()
 
     def handle(self, spec: TableSpec) -> DeltaTable:
         """The table at its newest version. Shared: don't load another version on it.
@@ -94,7 +135,7 @@ class EmbeddedTables:
             table = self._handles.get(spec.name)
             try:
                 if table is None:
-                    table = DeltaTable(self.path(spec))
+                    table = open_table(self.place(spec))
                     check_features(spec, table)
                     self._handles[spec.name] = table
                 else:
@@ -107,9 +148,9 @@ class EmbeddedTables:
                 raise
             except TableNotFoundError as error:
                 raise StorageError(
-                    f"Table `{spec.name}` isn't in `{self.folder}`; run `mlwarehouse doctor`."
+                    f"Table `{spec.name}` isn't in `{self.storage.uri}`; run `mlwarehouse doctor`."
                 ) from error
-            except DeltaError:
+            except (DeltaError, OSError):
                 # A handle so old that the log has been cleaned up behind it: open anew, once.
                 self._handles.pop(spec.name, None)
                 table = self._reopened(spec)
@@ -129,51 +170,74 @@ class EmbeddedTables:
             version: The version; None for the newest.
 
         Returns:
-            The version, and the absolute paths of its files.
+            The version, and the absolute local paths of its files, or of copies of them.
 
         Raises:
-            StorageError: That version isn't there any more, or never was.
+            StorageError: That version isn't there any more, or never was; or its files can't be fetched.
         """
         table = self.handle(spec)
         with self._lock:
             newest = table.version()
             if version is not None and version != newest:
                 try:
-                    table = DeltaTable(self.path(spec), version=version)
+                    table = open_table(self.place(spec), version=version)
                 except (DeltaError, OSError) as error:
+                    kept = self._pinned(spec, version)
+                    if kept is not None:
+                        return version, kept
                     raise StorageError(
                         f"Table `{spec.name}` can't be read at version {version}; its newest is {newest}: "
                         f"{reason(error)}"
                     ) from error
             # delta-rs gives paths as parts of addresses, where a space is %20.
-            return table.version(), [unquote(uri.removeprefix("file://")) for uri in table.file_uris()]
+            version, files = table.version(), [unquote(uri.removeprefix("file://")) for uri in table.file_uris()]
+        if self._cache is None:
+            return version, files
+        names = [file.removeprefix(f"{self.place(spec).uri}/") for file in files]
+        try:
+            return version, self._cache.fetch(spec.name, names)
+        except OSError as error:
+            raise StorageError(f"Files of table `{spec.name}` can't be fetched: {reason(error)}") from error
+
+    def _pinned(self, spec: TableSpec, version: int) -> list[str] | None:
+        """The files of a version whose log is cleaned up, if a kept pin names them."""
+        if not isinstance(self.storage, LocalStorage):
+            return None
+        folder = self.path(spec)
+        for pin in read_pins(folder.parent.parent).values():
+            if pin.snapshot.versions.get(spec.name) == version:
+                return [str(folder / name) for name in pin.files[spec.name]]
+        return None
 
     def _reopened(self, spec: TableSpec) -> DeltaTable:
         try:
-            table = DeltaTable(self.path(spec))
-        except DeltaError as error:
-            raise StorageError(f"Table `{spec.name}` in `{self.path(spec)}` can't be read: {reason(error)}") from error
+            table = open_table(self.place(spec))
+        except (DeltaError, OSError) as error:
+            raise StorageError(
+                f"Table `{spec.name}` in `{self.place(spec).uri}` can't be read: {reason(error)}"
+            ) from error
         check_features(spec, table)
         self._handles[spec.name] = table
         return table
 
     def _evolve(self, spec: TableSpec) -> None:
         """Add declared columns that the table lacks; a column it has and we don't know stays and is null for us."""
-        table = DeltaTable(self.path(spec))
+        place = self.place(spec)
+        table = open_table(place)
         check_features(spec, table)
         there = {f.name for f in table.schema().fields}
         missing = [c for c in spec.all_columns if c.name not in there]
         for column in missing:
             if column.since == 1 or not column.nullable:
                 raise UnsupportedTableError(
-                    f"Table `{spec.name}` in `{self.path(spec)}` lacks the column `{column.name}`, which each "
+                    f"Table `{spec.name}` in `{place.uri}` lacks the column `{column.name}`, which each "
                     "release has had: it isn't a table of this package, or it is damaged."
                 )
         if missing:
             table.alter.add_columns(
                 [DeltaField(c.name, PrimitiveType(DELTA_TYPES[c.type]), nullable=True) for c in missing]
             )
-            sync_log(self.path(spec), table.version() - 1, table.version())
+            sync_log(place, table.version() - 1, table.version())
 
 
 def check_features(spec: TableSpec, table: DeltaTable) -> None:

@@ -1,7 +1,7 @@
 """The committer: a process of its own that drains this machine's spool into the tables, about once a second.
 
 Started on demand by whoever logs, elected by a file lock that dies with its holder, and gone when nothing is left to
-do. ``python -m mlwarehouse.ingest.committer WAREHOUSE SPOOL INTERVAL IDLE`` is what gets started.
+do. ``python -m mlwarehouse.ingest.committer WAREHOUSE SPOOL INTERVAL IDLE MAINTENANCE`` is what gets started.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ import sys
 import time
 from pathlib import Path
 
+from mlwarehouse.ingest.maintaining import BackgroundMaintenance
 from mlwarehouse.ingest.spool_folder import SpoolFolder
+from mlwarehouse.storage import LocalStorage, Storage, open_storage
 
 LOGGER = logging.getLogger("mlwarehouse.committer")
 
@@ -23,7 +25,9 @@ RETRY_S = 5.0
 """Pause after a commit that failed: the storage may come back."""
 
 
-def start_committer(warehouse_root: Path, folder: SpoolFolder, *, interval_s: float, idle_s: float) -> None:
+def start_committer(
+    warehouse_uri: str, folder: SpoolFolder, *, interval_s: float, idle_s: float, maintenance: str = "auto"
+) -> None:
     """Start a committer unless one is alive; of several started at once one is elected and the others end.
 
     It is a new process, never a fork, in a session of its own: it outlives the caller and its terminal.
@@ -37,7 +41,7 @@ def start_committer(warehouse_root: Path, folder: SpoolFolder, *, interval_s: fl
     _CHILDREN.append(
         os.posix_spawn(
             sys.executable,
-            [*program, str(warehouse_root), str(folder.path), str(interval_s), str(idle_s)],
+            [*program, warehouse_uri, str(folder.path), str(interval_s), str(idle_s), maintenance],
             os.environ,
             file_actions=[
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
@@ -65,14 +69,17 @@ def _reap() -> None:
             _CHILDREN.remove(pid)
 
 
-def run_committer(warehouse_root: Path, folder: SpoolFolder, *, interval_s: float, idle_s: float) -> int:
+def run_committer(
+    warehouse: Storage, folder: SpoolFolder, *, interval_s: float, idle_s: float, maintenance: str = "auto"
+) -> int:
     """Be the committer until there is nothing left to do.
 
     Args:
-        warehouse_root: The warehouse's folder.
+        warehouse: The warehouse's folder.
         folder: The spool.
         interval_s: Seconds between two batches.
         idle_s: Seconds without a live writer after which to end.
+        maintenance: ``auto`` looks after the tables in a local folder beside committing; ``off`` doesn't.
 
     Returns:
         Rows committed; 0 when another committer is alive.
@@ -84,11 +91,20 @@ def run_committer(warehouse_root: Path, folder: SpoolFolder, *, interval_s: floa
         from mlwarehouse.engines.embedded import EmbeddedEngine
         from mlwarehouse.ingest.drain import Drain
 
+        lock = _identity(folder)
+        is_kept = maintenance == "auto" and isinstance(warehouse, LocalStorage)
+        upkeep = BackgroundMaintenance(warehouse.folder("Maintenance")) if is_kept else None
+        has_looked = False
         drain: Drain | None = None
-        engine = EmbeddedEngine(warehouse_root / "tables")
+        engine = EmbeddedEngine(warehouse.child("tables"))
         n_rows = 0
         idle_since = time.monotonic()
         while True:
+            if folder.is_repairing() or _identity(folder) != lock:
+                # A repair wants to be alone; or the lock's file was removed, and another committer holds a new one.
+                if upkeep is not None:
+                    upkeep.wait()
+                return n_rows
             started = time.monotonic()
             try:
                 if drain is None:
@@ -99,17 +115,41 @@ def run_committer(warehouse_root: Path, folder: SpoolFolder, *, interval_s: floa
                 LOGGER.exception("a batch couldn't be committed; trying again in %s s", RETRY_S)
                 drain = None
                 time.sleep(RETRY_S)
-                if not warehouse_root.exists():
+                if _is_gone(warehouse):
                     return n_rows
                 continue
             n_rows += drained.n_rows
             now = time.monotonic()
             if drained.n_rows or drained.n_live:
                 idle_since = now
-            elif now - idle_since >= idle_s:
-                return n_rows
+                has_looked = has_looked and not drained.n_rows
+                if upkeep is not None:
+                    upkeep.see_to()
+            elif now - idle_since >= idle_s and (upkeep is None or not upkeep.is_busy):
+                if has_looked or upkeep is None:
+                    return n_rows
+                # Many short programs leave as many small files as a long one: each looks once at its end.
+                has_looked = True
+                upkeep.see_to(now=True)
             if not drained.has_more:
                 _pause(folder, started + interval_s)
+
+
+def _is_gone(warehouse: Storage) -> bool:
+    """Whether the warehouse was removed, rather than out of reach."""
+    try:
+        return not warehouse.exists()
+    except OSError:
+        return False
+
+
+def _identity(folder: SpoolFolder) -> tuple[int, int] | None:
+    """Which file the lock's path names."""
+    try:
+        stat = folder.lock_path.stat()
+    except FileNotFoundError:
+        return None
+    return stat.st_dev, stat.st_ino
 
 
 def _pause(folder: SpoolFolder, until: float) -> None:
@@ -122,9 +162,15 @@ def _pause(folder: SpoolFolder, until: float) -> None:
 
 def main(arguments: list[str]) -> int:
     """The process's entry point."""
-    root, spool, interval_s, idle_s = arguments
+    root, spool, interval_s, idle_s, maintenance = arguments
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(process)d %(levelname)s %(message)s")
-    run_committer(Path(root), SpoolFolder(Path(spool)), interval_s=float(interval_s), idle_s=float(idle_s))
+    run_committer(
+        open_storage(root),
+        SpoolFolder(Path(spool)),
+        interval_s=float(interval_s),
+        idle_s=float(idle_s),
+        maintenance=maintenance,
+    )
     return 0
 
 

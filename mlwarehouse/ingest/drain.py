@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlwarehouse.disk import sync_path
-from mlwarehouse.engines.base import Appended, Engine, Txn
+from mlwarehouse.engines.base import Engine, Txn
 from mlwarehouse.ingest.decode import cut, experiment_names
 from mlwarehouse.ingest.identity import experiment_id_of
 from mlwarehouse.ingest.plan import Plan, planned_rows
@@ -59,14 +59,15 @@ class Drain:
         self._readers: dict[str, SegmentReader] = {}
         engine.create_tables(TABLES)
         self._plan = trusted_plan(folder, engine) or plan_from_tables(folder, engine)
-        if self._plan.rows:
-            self._finish(self._plan)
+        if self._plan.rows and not self._finish(self._plan):
+            self._plan = plan_from_tables(folder, engine)
 
     def step(self) -> Drained:
         """Commit what is in the spool now, as one batch.
 
         Returns:
-            What was done.
+            What was done. Where a copy of the spool has been drained meanwhile, nothing, and there is more: the next
+            pass goes by what the tables have.
         """
         done = self._plan
         paths = {p.name: p for p in self._folder.segments()}
@@ -104,17 +105,25 @@ class Drain:
         plan = replace(plan, rows={name: rows.num_rows for name, rows in tables.items()})
         plan.write(self._folder)
         self._plan = plan
-        n_commits = sum(self._append(name, rows).applied for name, rows in tables.items())
+        n_commits = 0
+        for name, rows in tables.items():
+            if not self._append(name, rows):
+                self._plan = plan_from_tables(self._folder, self._engine)
+                return replace(result, n_commits=n_commits, has_more=True)
+            n_commits += 1
         self._folder.note_committed(plan.batch)
         return replace(result, n_rows=sum(plan.rows.values()), n_commits=n_commits)
 
     def _let_go(self, spent: list[Path]) -> None:
-        """Remove segments that are committed to their end.
+        """Remove segments that are committed to their end; one with a damaged place goes aside, for `doctor`.
 
         The plan names them until they are gone for good: a segment that is there and isn't named is a new one.
         """
         for path in spent:
-            path.unlink(missing_ok=True)
+            if self._reader(path.name).has_remains(self._plan.after.get(path.name, HEADER_SLOTS)):
+                self._folder.put_aside(path)
+            else:
+                path.unlink(missing_ok=True)
             self._readers.pop(path.name, None)
         if spent:
             sync_path(self._folder.segments_path)
@@ -124,8 +133,12 @@ class Drain:
             self._readers[name] = SegmentReader(self._folder.segments_path / name)
         return self._readers[name]
 
-    def _finish(self, plan: Plan) -> None:
-        """Commit what the batch of a plan that was found still lacks, from exactly the stretches that it names."""
+    def _finish(self, plan: Plan) -> bool:
+        """Commit what the batch of a plan that was found still lacks, from exactly the stretches that it names.
+
+        Returns:
+            Whether it is all committed; False when another one has taken the spool over.
+        """
         stretches = []
         for name, end in plan.after.items():
             start = plan.before.get(name, HEADER_SLOTS)
@@ -140,12 +153,19 @@ class Drain:
             n_found = 0 if rows is None else rows.num_rows
             if n_found < n_planned:
                 self._folder.note_loss(name, n_planned - n_found, f"segments of batch {plan.batch} are gone or damaged")
-            if rows is not None and n_found:
-                self._append(name, rows)
+            if rows is not None and n_found and not self._append(name, rows):
+                return False
+        if any((self._engine.transaction_version(spec, self._spool_id) or 0) > plan.batch for spec in TABLES):
+            return False
         self._folder.note_committed(plan.batch)
+        return True
 
-    def _append(self, name: str, rows: pa.Table) -> Appended:
-        return self._engine.append(TABLES_BY_NAME[name], rows, txns=[Txn(self._spool_id, self._plan.batch)])
+    def _append(self, name: str, rows: pa.Table) -> bool:
+        """Commit rows of the batch to a table; False when another one has taken the spool over."""
+        spec = TABLES_BY_NAME[name]
+        done = self._engine.append(spec, rows, txns=[Txn(self._spool_id, self._plan.batch)])
+        # A number that is taken by this very batch is a commit whose answer got lost.
+        return done.applied or self._engine.transaction_version(spec, self._spool_id) == self._plan.batch
 
     def _settled(self, stretches: list[Slots], done: Plan) -> dict[str, str]:
         """Ids of experiments whose names are known under another id; kept for the runs that follow."""

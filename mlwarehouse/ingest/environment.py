@@ -1,9 +1,9 @@
-"""What a run ran on: user, entry point, git commit, Python, host and packages; looked up once a process."""
+"""What a run ran on: user, entry point, Python, host and packages; looked up once a process."""
 
 from __future__ import annotations
 
 import platform
-import subprocess
+import shlex
 import sys
 from functools import cache
 from importlib import metadata
@@ -11,35 +11,27 @@ from pathlib import Path
 
 from mlwarehouse.ingest.identity import login_name
 
-GIT_TIMEOUT_S = 5.0
+MAX_COMMAND = 4096
+"""Characters that are kept of a command line."""
 
 
 @cache
-def environment_tags() -> dict[str, str]:
-    """Tags that describe this process, with MLflow's keys where it has them.
+def process_tags() -> dict[str, str]:
+    """Tags that describe this process and cost nothing to know, with MLflow's keys where it has them.
 
     Returns:
-        ``mlflow.user``, ``mlflow.source.name`` and ``.type``, in a git checkout ``mlflow.source.git.commit``,
-        ``mlflow.source.git.branch`` and ``mlwarehouse.git.is_dirty``, and ``mlwarehouse.python``, ``.host`` and
+        ``mlflow.user``, ``mlflow.source.name`` and ``.type``, ``mlwarehouse.command``, ``.python``, ``.host`` and
         ``.platform``.
     """
-    entry = Path(sys.argv[0]).name if sys.argv and sys.argv[0] else "python"
-    tags = {
+    return {
         "mlflow.user": login_name(),
-        "mlflow.source.name": entry,
+        "mlflow.source.name": Path(sys.argv[0]).name if sys.argv and sys.argv[0] else "python",
         "mlflow.source.type": "LOCAL",
+        "mlwarehouse.command": shlex.join(sys.orig_argv)[:MAX_COMMAND],
         "mlwarehouse.python": platform.python_version(),
         "mlwarehouse.host": platform.node(),
         "mlwarehouse.platform": platform.platform(),
     }
-    commit = _git("rev-parse", "HEAD")
-    if commit:
-        tags["mlflow.source.git.commit"] = commit
-        tags["mlwarehouse.git.is_dirty"] = "true" if _git("status", "--porcelain", "--untracked-files=no") else "false"
-        branch = _git("rev-parse", "--abbrev-ref", "HEAD")
-        if branch:
-            tags["mlflow.source.git.branch"] = branch
-    return tags
 
 
 @cache
@@ -47,13 +39,3 @@ def package_list() -> str:
     """The installed packages, one ``name==version`` a line, sorted."""
     found = {f"{d.metadata['Name']}=={d.version}" for d in metadata.distributions() if d.metadata["Name"]}
     return "\n".join(sorted(found, key=str.lower)) + "\n"
-
-
-def _git(*arguments: str) -> str | None:
-    try:
-        done = subprocess.run(
-            ["git", *arguments], capture_output=True, text=True, timeout=GIT_TIMEOUT_S, check=True, cwd=Path.cwd()
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()

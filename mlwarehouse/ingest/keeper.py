@@ -1,16 +1,21 @@
-"""The keeper: one thread of a logging process that syncs its spool, sends heartbeats and sees to the committer."""
+"""The keeper: one thread of a logging process that keeps its spool well, sends heartbeats and sees to the committer."""
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
-import warnings
 from collections.abc import Callable
 
 from mlwarehouse.ingest.spool_writer import SpoolWriter
 
+LOGGER = logging.getLogger("mlwarehouse")
+
 SYNC_S = 1.0
 """Seconds between two syncs: what a power cut may take with `durability = interval`."""
+
+STOP_S = 2.0
+"""How long a process that ends waits for a disk that hangs."""
 
 
 class Keeper:
@@ -28,7 +33,7 @@ class Keeper:
         """Start the thread.
 
         Args:
-            writer: What to sync.
+            writer: What to look after.
             does_sync: Whether to sync at all.
             heartbeat_s: Seconds between two heartbeats.
             send_heartbeats: Called that often.
@@ -39,7 +44,6 @@ class Keeper:
         self._heartbeat_s = heartbeat_s
         self._send_heartbeats = send_heartbeats
         self._see_to_committer = see_to_committer
-        self._is_told = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="mlwarehouse-keeper", daemon=True)
         self._thread.start()
@@ -49,31 +53,28 @@ class Keeper:
         return self._thread.is_alive()
 
     def stop(self) -> None:
-        """End the thread and wait for it."""
+        """End the thread and wait for it, a moment."""
         self._stop.set()
-        self._thread.join()
+        self._thread.join(STOP_S)
 
     def _run(self) -> None:
+        # All by the monotonic clock: the other one jumps.
         next_heartbeat = time.monotonic() + self._heartbeat_s
         while not self._stop.wait(SYNC_S):
-            if time.monotonic() >= next_heartbeat:
-                self._send_heartbeats()
-                next_heartbeat = time.monotonic() + self._heartbeat_s
-            if self._writer.is_dirty:
-                self._see_to_committer()
-                if self._does_sync:
-                    self._sync()
+            try:
+                if time.monotonic() >= next_heartbeat:
+                    next_heartbeat = time.monotonic() + self._heartbeat_s
+                    self._send_heartbeats()
+                self._look_after_the_spool()
+            except Exception:
+                # The heartbeats and syncs of a long training hang on this thread.
+                LOGGER.exception("looking after the spool failed; trying again in %s s", SYNC_S)
 
-    def _sync(self) -> None:
-        try:
-            self._writer.sync()
-            self._is_told = False
-        except OSError as error:
-            # Once, until it works again: the thread lives on, and with it heartbeats and the next try.
-            if not self._is_told:
-                self._is_told = True
-                warnings.warn(
-                    f"mlwarehouse couldn't force the spool to disk ({error.strerror}); trying again each second.",
-                    RuntimeWarning,
-                    stacklevel=2,
-                )
+    def _look_after_the_spool(self) -> None:
+        was_dirty = self._writer.is_dirty
+        self._writer.heal()
+        if was_dirty:
+            is_synced = not self._does_sync or self._writer.sync()
+            # Where the spool's place refuses there is nothing to commit, nor a log to start a committer with.
+            if is_synced:
+                self._see_to_committer()

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
 import time
 import warnings
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import Any
 
 from mlwarehouse.artifacts import ArtifactStore
 from mlwarehouse.config import Settings
-from mlwarehouse.entities import RunInfo, RunStatus
-from mlwarehouse.errors import InvalidInputError, StorageError
+from mlwarehouse.entities import FORK_RUN_TAG, FORK_STEP_TAG, RunInfo, RunStatus
+from mlwarehouse.errors import InvalidInputError, NotFoundError
+from mlwarehouse.ingest.capture import Capture
 from mlwarehouse.ingest.committer import start_committer
-from mlwarehouse.ingest.environment import environment_tags, package_list
+from mlwarehouse.ingest.environment import process_tags
 from mlwarehouse.ingest.identity import (
     DEFAULT_EXPERIMENT,
     experiment_id_of,
@@ -24,32 +23,26 @@ from mlwarehouse.ingest.identity import (
     new_run_id,
     new_run_name,
 )
+from mlwarehouse.ingest.joining import (
+    FoundRun,
+    await_starter,
+    check_start,
+    is_running,
+    launched_run_id,
+    process_label,
+    rank,
+    running_again,
+    unknown_run,
+)
 from mlwarehouse.ingest.keeper import Keeper
+from mlwarehouse.ingest.leaving import status_at_exit
 from mlwarehouse.ingest.run import HEARTBEATS_TO_MISS, ActiveRun
 from mlwarehouse.ingest.spool_folder import SpoolFolder
 from mlwarehouse.ingest.spool_writer import SpoolWriter
+from mlwarehouse.ingest.system_metrics import Sampler
 from mlwarehouse.location import Location
 
-PACKAGES_FILE = "environment/packages.txt"
-"""Where a run's list of installed packages stands in its artifacts."""
-
-
 NO_RUN = "No run is active: start one by `with mlwarehouse.start_run(): ...`."
-
-
-@dataclass(frozen=True)
-class ResumedRun:
-    """What must be known of a run to go on with it.
-
-    Attributes:
-        info: Its identity and state.
-        attempt: Its last attempt.
-        params: Its params, so that one set again to another value is refused.
-    """
-
-    info: RunInfo
-    attempt: int
-    params: Mapping[str, str]
 
 
 class Logger:
@@ -70,7 +63,7 @@ class Logger:
         settings: Settings,
         *,
         artifacts: ArtifactStore,
-        look_up: Callable[[str], ResumedRun],
+        look_up: Callable[[str], FoundRun],
     ) -> None:
         """Prepare to log; nothing is written yet.
 
@@ -78,18 +71,22 @@ class Logger:
             location: The warehouse.
             settings: The settings in force.
             artifacts: Where files go.
-            look_up: Finds a run to resume; raises `NotFoundError`.
+            look_up: Finds a run to resume or to join; raises `NotFoundError`.
         """
         self._location = location
         self._settings = settings
         self._artifacts = artifacts
         self._look_up = look_up
-        self.folder = SpoolFolder.of(location.root, location.warehouse_id, settings)
+        self.folder = SpoolFolder.of(location.spools, location.warehouse_id, settings)
         self._writer = SpoolWriter(self.folder, always_sync=settings.durability == "always")
         self._keeper: Keeper | None = None
         self._experiment: str | None = None
         self._created: set[str] = set()
         self._running: dict[str, ActiveRun] = {}
+        self._has_folder = False
+        self._has_launched = False
+        self._capture = Capture(artifacts, settings)
+        self._sampler = Sampler(settings.system_metrics_s)
         self.stack: ContextVar[tuple[ActiveRun, ...]] = ContextVar("mlwarehouse_runs", default=())
         self.actor = settings.actor or login_name()
 
@@ -124,28 +121,53 @@ class Logger:
         tags: Mapping[str, Any] | None = None,
         description: str | None = None,
         experiment_id: str | None = None,
+        join: bool | None = None,
+        fork_from: str | None = None,
+        fork_step: int | None = None,
     ) -> ActiveRun:
-        """Start a run, or resume one; see `mlwarehouse.start_run`."""
+        """Start a run, resume one, or join one; see `mlwarehouse.start_run`."""
         stack = self._alive()
-        if stack and not nested and parent_run_id is None:
+        # A fork that names its parent's run joins it.
+        if (
+            stack
+            and not nested
+            and parent_run_id is None
+            and not (stack[-1].is_inherited and stack[-1].run_id == run_id)
+        ):
             raise InvalidInputError(
                 f"Run `{stack[-1].run_id}` is active. End it by `end_run()`, or start a nested one by `nested=True`."
             )
         if experiment is not None and experiment_id is not None:
             raise InvalidInputError("A run has one experiment: give `experiment` or `experiment_id`, not both.")
-        if run_id is not None:
-            run = self._resume(run_id, experiment or experiment_id)
-        else:
+        if run_id is not None and (experiment or experiment_id) is not None:
+            raise InvalidInputError(f"Run `{run_id}` is resumed within its own experiment; leave `experiment` out.")
+        launched = None if run_id or stack or nested or parent_run_id or fork_from else self._launched()
+        check_start(run_id or launched, join, fork_from, fork_step)
+        if fork_from is not None:
+            forked = self._look_up(fork_from).info
+            experiment_id = experiment_id or (None if experiment else forked.experiment_id)
+
+        def begin(new_id: str) -> ActiveRun:
             parent = parent_run_id or (stack[-1].run_id if nested and stack else None)
-            if experiment_id is None:
-                experiment_id = self._ensure_experiment(experiment or self._experiment or DEFAULT_EXPERIMENT)
-            run = self._begin(experiment_id, run_name or new_run_name(), parent)
+            its_id = experiment_id or self._ensure_experiment(experiment or self._experiment or DEFAULT_EXPERIMENT)
+            return self._begin(new_id, its_id, run_name or new_run_name(), parent)
+
+        if run_id is not None:
+            run = self._take_up(run_id, join, None)
+        elif launched is not None:
+            run = self._take_up(launched, join, begin)
+        else:
+            run = begin(new_run_id())
+        if fork_from is not None:
+            run.set_tags({FORK_RUN_TAG: fork_from, FORK_STEP_TAG: fork_step})
         if description is not None:
             run.set_tag("mlflow.note.content", description)
         if tags:
             run.set_tags(tags)
+        self._capture.add_to(run)
+        self._sampler.add(run)
         self._running[run.run_id] = run
-        self.stack.set((*stack, run))
+        self.stack.set((*(r for r in stack if r.run_id != run.run_id), run))
         self._look_after()
         return run
 
@@ -182,20 +204,29 @@ class Logger:
         if run is not None:
             run.end(status)
 
-    def sync(self) -> None:
-        """Force what this process has logged to disk."""
-        self._writer.sync()
+    def sync(self) -> bool:
+        """Force what this process has logged to disk; False where the disk refuses, and it waits in memory."""
+        return self._writer.sync()
 
-    def close(self) -> None:
-        """End the runs that are active, as FINISHED, and finish this process's spool."""
+    def close(self, status: str = RunStatus.FINISHED) -> None:
+        """End the runs that are active, and finish this process's spool."""
         for run in list(self._running.values()):
-            run.end()
+            run.end(status)
         if self._keeper is not None:
             self._keeper.stop()
             self._keeper = None
-        with contextlib.suppress(OSError):
-            self._writer.close()
-        atexit.unregister(self.close)
+        self._sampler.stop()
+        self._writer.close()
+        atexit.unregister(self._at_exit)
+
+    def _at_exit(self) -> None:
+        self.close(status_at_exit())
+
+    def _make_folder(self) -> None:
+        """Make the spool. A place that refuses is an error before a process has logged anything, and never again."""
+        if not self._has_folder:
+            self.folder.create()
+            self._has_folder = True
 
     def _alive(self) -> tuple[ActiveRun, ...]:
         return tuple(r for r in self.stack.get() if not r.is_ended)
@@ -205,7 +236,7 @@ class Logger:
             raise InvalidInputError(f"An experiment's name must be text that isn't empty; got {name!r}.")
         experiment_id = experiment_id_of(name)
         if name not in self._created:
-            self.folder.create()
+            self._make_folder()
             self._writer.put_rows(
                 "experiment_events",
                 {"experiment_id": experiment_id, "kind": "created", "actor": self.actor},
@@ -215,11 +246,18 @@ class Logger:
             self._created.add(name)
         return experiment_id
 
-    def _begin(self, experiment_id: str, name: str, parent: str | None) -> ActiveRun:
-        self.folder.create()
+    def _launched(self) -> str | None:
+        """The run that a launcher has chosen, for the first run of the process only."""
+        if self._has_launched:
+            return None
+        self._has_launched = True
+        return launched_run_id(self._settings.run_id)
+
+    def _begin(self, run_id: str, experiment_id: str, name: str, parent: str | None) -> ActiveRun:
+        self._make_folder()
         now = time.time_ns() // 1000
         info = RunInfo(
-            run_id=(run_id := new_run_id()),
+            run_id=run_id,
             experiment_id=experiment_id,
             run_name=name,
             user_id=self.actor,
@@ -241,33 +279,57 @@ class Logger:
         if parent is not None:
             tags["mlflow.parentRunId"] = parent
         if self._settings.capture_code:
-            tags |= environment_tags()
-            try:
-                run.log_text(package_list(), PACKAGES_FILE)
-            except (OSError, StorageError) as error:
-                # A full disk must not keep a training from starting.
-                warnings.warn(f"mlwarehouse couldn't keep the list of packages: {error}", RuntimeWarning, stacklevel=4)
+            tags |= process_tags()
         run.set_tags(tags)
         return run
 
-    def _resume(self, run_id: str, experiment: str | None) -> ActiveRun:
-        if experiment is not None:
-            raise InvalidInputError(f"Run `{run_id}` is resumed within its own experiment; leave `experiment` out.")
-        if run_id in self._running:
+    def _take_up(self, run_id: str, join: bool | None, begin: Callable[[str], ActiveRun] | None) -> ActiveRun:
+        """Resume a run or join it; begin it where it isn't there and that is allowed."""
+        here = self._running.get(run_id)
+        if here is not None and not here.is_inherited:
             raise InvalidInputError(f"Run `{run_id}` is active in this process already.")
-        found = self._look_up(run_id)
-        self.folder.create()
+        self._make_folder()
+        if here is not None:
+            return self._join(here.info, here.attempt, here.params)
+        if join or (join is None and (rank() or 0) > 0):
+            waited = await_starter(
+                run_id, self._look_up, self.folder.is_writing, timeout_s=self._settings.join_timeout_s
+            )
+            found = waited or unknown_run(run_id, self.actor)
+            return self._join(found.info, found.attempt, found.params)
+        # Of several processes that take it up at this moment, the first starts the attempt and the others see it.
+        with self.folder.starting():
+            try:
+                found = self._look_up(run_id)
+            except NotFoundError:
+                if begin is None:
+                    raise
+                return begin(run_id)
+            if join is None and is_running(found) and self.folder.is_writing(found.starter):
+                return self._join(found.info, found.attempt, found.params)
+            return self._resume(found)
+
+    def _resume(self, found: FoundRun) -> ActiveRun:
         now = time.time_ns() // 1000
         self._writer.put_rows(
             "run_events",
-            {"run_id": run_id, "attempt": found.attempt + 1, "actor": self.actor},
+            {"run_id": found.info.run_id, "attempt": found.attempt + 1, "actor": self.actor},
             ["kind", "status", "heartbeat_due_at"],
             [["resumed", RunStatus.RUNNING, now + self._promise_us()]],
             time_us=now,
         )
-        return self._run(found.info, attempt=found.attempt + 1, params=found.params)
+        return self._run(running_again(found), attempt=found.attempt + 1, params=found.params)
 
-    def _run(self, info: RunInfo, *, attempt: int, params: Mapping[str, str]) -> ActiveRun:
+    def _join(self, info: RunInfo, attempt: int, params: Mapping[str, str]) -> ActiveRun:
+        self._writer.put_rows(
+            "run_events",
+            {"run_id": info.run_id, "attempt": attempt, "actor": self.actor},
+            ["kind", "name"],
+            [["joined", process_label()]],
+        )
+        return self._run(info, attempt=attempt, params=params, is_joined=True)
+
+    def _run(self, info: RunInfo, *, attempt: int, params: Mapping[str, str], is_joined: bool = False) -> ActiveRun:
         return ActiveRun(
             info=info,
             attempt=attempt,
@@ -276,6 +338,7 @@ class Logger:
             actor=self.actor,
             params=params,
             on_end=self._ended,
+            is_joined=is_joined,
         )
 
     def _ended(self, run: ActiveRun) -> None:
@@ -299,16 +362,17 @@ class Logger:
                 send_heartbeats=self._send_heartbeats,
                 see_to_committer=self.see_to_committer if self._settings.committer == "auto" else _nothing,
             )
-            atexit.register(self.close)
+            atexit.register(self._at_exit)
 
     def see_to_committer(self) -> None:
         """Start a committer unless one is alive; where that fails, say so and go on: the spool keeps everything."""
         try:
             start_committer(
-                self._location.root,
+                self._location.storage.uri,
                 self.folder,
                 interval_s=self._settings.commit_interval_s,
                 idle_s=self._settings.committer_idle_s,
+                maintenance=self._settings.maintenance,
             )
         except OSError as error:
             warnings.warn(
@@ -320,6 +384,9 @@ class Logger:
 
     def _send_heartbeats(self) -> None:
         for run in list(self._running.values()):
+            # A run is lost with the process that ends it, whoever else lives on.
+            if run.is_joined or run.is_inherited:
+                continue
             run.heartbeat(HEARTBEATS_TO_MISS * self._settings.heartbeat_s)
 
 

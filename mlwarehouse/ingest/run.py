@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from time import time_ns
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mlwarehouse.artifacts import ArtifactStore, clean_path
+from mlwarehouse.artifacts import ArtifactStore, Stored, clean_path
 from mlwarehouse.entities import RunInfo, RunStatus
 from mlwarehouse.errors import InvalidInputError, NotFoundError, ParamConflictError, RunFinishedError
+from mlwarehouse.ingest.batches import checked_pairs, checked_points
 from mlwarehouse.ingest.datasets import describe_dataset
+from mlwarehouse.ingest.joining import process_label
 from mlwarehouse.ingest.spool_writer import SpoolWriter
+from mlwarehouse.ingest.values import context_text, param_number, param_text
 
 if TYPE_CHECKING:
     from typing import Self
@@ -39,7 +43,8 @@ class ActiveRun:
     Attributes:
         info: Identity and state, in MLflow's shape.
         attempt: Counts the starts of the run, from 0.
-        is_ended: Whether it has ended; then it takes nothing more.
+        is_joined: Whether another process has started the attempt; that one ends it, and this one only leaves it.
+        is_ended: Whether it has ended, or this process has left it; then it takes nothing more here.
     """
 
     def __init__(
@@ -52,10 +57,15 @@ class ActiveRun:
         actor: str,
         params: Mapping[str, str],
         on_end: Ended,
+        is_joined: bool = False,
     ) -> None:
         """Made by `Logger.start_run`."""
         self.info = info
         self.attempt = attempt
+        self.is_joined = is_joined
+        self._pid = os.getpid()
+        self._before_end: list[Callable[[], None]] = []
+        self._tagged: set[str] = set()
         self._writer = writer
         self._artifacts = artifacts
         self._actor = actor
@@ -69,6 +79,16 @@ class ActiveRun:
     def run_id(self) -> str:
         """Short form of ``info.run_id``."""
         return self.info.run_id
+
+    @property
+    def is_inherited(self) -> bool:
+        """Whether this process is a fork of the one that started or joined the run."""
+        return self._pid != os.getpid()
+
+    @property
+    def params(self) -> Mapping[str, str]:
+        """The params that this process knows of: those it has set, and those that were set when it took up the run."""
+        return self._params
 
     def log_metric(
         self,
@@ -138,20 +158,10 @@ class ActiveRun:
             ParamConflictError: A param is set already with another value. The same value again is fine.
             RunFinishedError: The run has ended.
         """
-        texts = {self._name("param", k): param_text(v) for k, v in params.items()}
-        for key, text in texts.items():
-            if self._params.get(key, text) != text:
-                raise ParamConflictError(
-                    f"Param `{key}` of run `{self.run_id}` is `{self._params[key]}` and was set again to `{text}`; "
-                    "params are written once. Log a value that changes as a metric or a tag."
-                )
-        fresh = {k: v for k, v in texts.items() if k not in self._params}
+        fresh = self._fresh_params(params.items())
         if self.is_ended:
-            raise self._finished("params", ", ".join(texts))
-        if fresh:
-            rows = [[k, v, param_number(v)] for k, v in fresh.items()]
-            self._put("param_events", {}, ["key", "value", "value_number"], rows)
-            self._params.update(fresh)
+            raise self._finished("params", ", ".join(params))
+        self._put_params(fresh)
 
     def set_tag(self, key: str, value: Any) -> None:
         """Set one tag; the last value set wins."""
@@ -163,13 +173,45 @@ class ActiveRun:
         if self.is_ended:
             raise self._finished("tags", ", ".join(tags))
         if rows:
+            self._tagged.update(tags)
             self._put("tag_events", {"actor": self._actor}, ["key", "value"], rows)
+
+    def set_default_tags(self, tags: Mapping[str, str]) -> None:
+        """Set tags that nobody has set here yet: what was found out, after what was said.
+
+        Raises:
+            RunFinishedError: The run has ended.
+        """
+        self.set_tags({key: value for key, value in tags.items() if key not in self._tagged})
 
     def delete_tag(self, key: str) -> None:
         """Remove a tag; its history stays."""
         if self.is_ended:
             raise self._finished("tag", key)
         self._put("tag_events", {"actor": self._actor}, ["key", "value"], [[self._name("tag", key), None]])
+
+    def log_batch(self, metrics: Iterable[Any] = (), params: Iterable[Any] = (), tags: Iterable[Any] = ()) -> None:
+        """Log metric points, params and tags; all are checked before any is logged.
+
+        Args:
+            metrics: `Metric`, or MLflow's: what has ``key``, ``value``, ``timestamp`` (milliseconds) and ``step``.
+            params: What has ``key`` and ``value``, as MLflow's ``Param``; or a dict.
+            tags: What has ``key`` and ``value``, as MLflow's ``RunTag``; or a dict.
+
+        Raises:
+            InvalidInputError: Something isn't a point, param or tag; nothing was logged.
+            ParamConflictError: A param is set already, or twice here, with another value; nothing was logged.
+            RunFinishedError: The run has ended.
+        """
+        if self.is_ended:
+            raise self._finished("call", "log_batch")
+        points = checked_points(metrics)
+        texts = self._fresh_params(checked_pairs("param", params))
+        values = {self._name("tag", key): value for key, value in checked_pairs("tag", tags)}
+        self._put_params(texts)
+        self.set_tags(values)
+        for key, value, timestamp, step in points:
+            self.log_metric(key, value, step, timestamp)
 
     def log_artifact(self, local_path: str | Path, artifact_path: str | None = None) -> None:
         """Store a file, or a folder with all that is in it.
@@ -222,12 +264,22 @@ class ActiveRun:
         """
         if self.is_ended:
             raise self._finished("artifacts", ", ".join(files))
-        rows = []
-        for name, path in files.items():
-            stored = self._artifacts.put_file(path)
-            rows.append([clean_path(name), stored.digest, stored.size_bytes])
+        names = {clean_path(name): path for name, path in files.items()}
+        stored = self._artifacts.put_files(names)
+        rows = [[name, stored[name].digest, stored[name].size_bytes] for name in names]
         if rows:
             self._put_artifacts(kind, rows)
+
+    def log_stored(self, files: Mapping[str, Stored], *, kind: str = "file") -> None:
+        """Record files whose bytes are in the artifact store already; see `log_files`."""
+        if self.is_ended:
+            raise self._finished("artifacts", ", ".join(files))
+        if files:
+            self._put_artifacts(kind, [[clean_path(n), s.digest, s.size_bytes] for n, s in files.items()])
+
+    def before_end(self, act: Callable[[], None]) -> None:
+        """Have something done when this process ends the run or leaves it, before the run takes nothing more."""
+        self._before_end.append(act)
 
     def log_input(
         self, dataset: Any, *, name: str | None = None, context: str | None = None, source: str | None = None
@@ -259,6 +311,9 @@ class ActiveRun:
     def end(self, status: str = RunStatus.FINISHED) -> None:
         """End the run and force its records to disk; ending twice is fine.
 
+        Only the process that started the attempt ends it. One that joined it, or a fork, leaves it: what it has logged
+        is kept, and the run goes on.
+
         Args:
             status: `FINISHED`, `FAILED` or `KILLED`.
 
@@ -269,7 +324,12 @@ class ActiveRun:
             raise InvalidInputError(f"A run can't end as `{status}`; it ends as FINISHED, FAILED or KILLED.")
         if self.is_ended:
             return
-        self._event({"kind": "ended", "status": str(status)})
+        while self._before_end and not self.is_inherited:
+            self._before_end.pop()()
+        if not self.is_joined and not self.is_inherited:
+            self._event({"kind": "ended", "status": str(status)})
+        elif not self.is_inherited:
+            self._event({"kind": "left", "name": process_label(status=str(status))})
         self.is_ended = True
         self._writer.forget_map(self._series)
         self._on_end(self)
@@ -302,6 +362,27 @@ class ActiveRun:
     def _put(self, table: str, common: dict[str, Any], columns: list[str], rows: list[list[Any]]) -> None:
         self._writer.put_rows(table, {"run_id": self.run_id, "attempt": self.attempt, **common}, columns, rows)
 
+    def _fresh_params(self, params: Iterable[tuple[Any, Any]]) -> dict[str, str]:
+        """The texts of params that aren't set yet; refuses those that are, with another value."""
+        fresh: dict[str, str] = {}
+        for name, value in params:
+            key, text = self._name("param", name), param_text(value)
+            known = self._params.get(key, fresh.get(key, text))
+            if known != text:
+                raise ParamConflictError(
+                    f"Param `{key}` of run `{self.run_id}` is `{known}` and was set again to `{text}`; params are "
+                    "written once. Log a value that changes as a metric or a tag."
+                )
+            if key not in self._params:
+                fresh[key] = text
+        return fresh
+
+    def _put_params(self, fresh: dict[str, str]) -> None:
+        if fresh:
+            rows = [[k, v, param_number(v)] for k, v in fresh.items()]
+            self._put("param_events", {}, ["key", "value", "value_number"], rows)
+            self._params.update(fresh)
+
     def _put_artifacts(self, kind: str, rows: list[list[Any]]) -> None:
         self._put("artifact_events", {"kind": kind}, ["path", "digest", "size_bytes"], rows)
 
@@ -315,23 +396,3 @@ class ActiveRun:
             f"The {what} `{name}` can't be logged: run `{self.run_id}` has ended. Resume it by "
             f"`start_run(run_id='{self.run_id}')`."
         )
-
-
-def context_text(context: Mapping[str, Any]) -> str:
-    """A context as the text that is stored: JSON with sorted keys, so equal contexts are equal texts."""
-    return json.dumps(dict(context), sort_keys=True, separators=(",", ":"), default=str)
-
-
-def param_text(value: Any) -> str:
-    """A param's value as text, as Python prints it."""
-    return str(value)
-
-
-def param_number(text: str) -> float | None:
-    """The number that a param's text is, or None. Truth values aren't numbers; nor is text with underscores."""
-    if "_" in text:
-        return None
-    try:
-        return float(text)
-    except ValueError:
-        return None

@@ -8,6 +8,9 @@
     committed         the number of the last batch that is wholly committed, for those who wait
     losses.jsonl      what was acknowledged and couldn't be kept, for `doctor`
     wanted            touched by those who wait, so that the committer doesn't
+    starting.lock     held for a moment by a process that takes up a run, so that of several one starts it
+    repair.lock       held by a repair or a purge: the committer steps aside
+    damaged/          segments with a damaged place, committed up to it
     segments/         one file a writer at a time, locked by its writer as long as it lives
 """
 
@@ -27,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from mlwarehouse.config import Settings
-from mlwarehouse.disk import sync_path
+from mlwarehouse.disk import make_folder, sync_path
 from mlwarehouse.errors import StorageError
 
 
@@ -50,18 +53,21 @@ class SpoolFolder:
         self.path = path
         self.segments_path = path / "segments"
         self.plan_path = path / "plan.json"
+        self.damaged_path = path / "damaged"
+        self._repair_path = path / "repair.lock"
         self._committed_path = path / "committed"
         self._wanted_path = path / "wanted"
+        self._starting_path = path / "starting.lock"
         self.lock_path = path / "committer.lock"
         self.log_path = path / "committer.log"
         self.losses_path = path / "losses.jsonl"
 
     @classmethod
-    def of(cls, warehouse_root: Path, warehouse_id: str, settings: Settings) -> SpoolFolder:
-        """The spool folder of a warehouse on this machine: the setting `spool_dir`, or inside the warehouse."""
+    def of(cls, spools: Path, warehouse_id: str, settings: Settings) -> SpoolFolder:
+        """The spool folder of a warehouse on this machine: in the setting `spool_dir`, or in the warehouse's own."""
         if settings.spool_dir:
             return cls(Path(settings.spool_dir).expanduser().resolve() / warehouse_id / machine_name())
-        return cls(warehouse_root / "_spool" / machine_name())
+        return cls(spools / machine_name())
 
     @property
     def exists(self) -> bool:
@@ -85,7 +91,7 @@ class SpoolFolder:
         if self.exists:
             return
         try:
-            self.segments_path.mkdir(parents=True, exist_ok=True)
+            make_folder(self.segments_path)
             text = json.dumps({"spool_id": f"spool:{uuid.uuid4().hex}", "machine": machine_name()})
             write_once(self.path / "spool.json", text)
         except OSError as error:
@@ -100,6 +106,17 @@ class SpoolFolder:
             return sorted(p for p in self.segments_path.iterdir() if p.suffix == ".seg")
         except FileNotFoundError:
             return []
+
+    def put_aside(self, path: Path) -> None:
+        """Move a segment with a damaged place to where `doctor` finds it."""
+        self.damaged_path.mkdir(exist_ok=True)
+        path.replace(self.damaged_path / path.name)
+        sync_path(self.damaged_path)
+        sync_path(self.segments_path)
+
+    def damaged(self) -> list[Path]:
+        """The segments that were put aside, and not mended yet."""
+        return sorted(self.damaged_path.glob("*.seg"))
 
     def committed_batch(self) -> int:
         """The number of the last batch known to be wholly committed; 0 when none is."""
@@ -162,9 +179,52 @@ class SpoolFolder:
         finally:
             os.close(fd)
 
+    @contextmanager
+    def repairing(self, timeout_s: float) -> Iterator[bool]:
+        """Be alone with the spool: a living committer steps aside, and none starts.
+
+        Args:
+            timeout_s: How long to wait for the committer to end.
+
+        Yields:
+            Whether that worked.
+        """
+        fd = os.open(self._repair_path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            if not try_lock(fd):
+                yield False
+                return
+            deadline = time.monotonic() + timeout_s
+            while True:
+                with self.committer_lock() as elected:
+                    if elected or time.monotonic() > deadline:
+                        yield elected
+                        return
+                time.sleep(0.05)
+        finally:
+            os.close(fd)
+
+    def is_repairing(self) -> bool:
+        """Whether a repair or a purge wants to be alone with the spool."""
+        return is_locked(self._repair_path)
+
     def has_committer(self) -> bool:
         """Whether a committer is alive."""
         return is_locked(self.lock_path)
+
+    @contextmanager
+    def starting(self) -> Iterator[None]:
+        """Hold off the other processes of this machine that want to take up a run, for the moment it takes."""
+        fd = os.open(self._starting_path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(fd)
+
+    def is_writing(self, writer_id: str) -> bool:
+        """Whether a writer lives on this machine."""
+        return bool(writer_id) and any(is_locked(p) for p in self.segments() if p.name.startswith(f"{writer_id}-"))
 
 
 def try_lock(fd: int) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +165,54 @@ class SegmentReader:
         stretch = self._take_apart(data, valid, first, start)
         self._scanned = max(self._scanned, stretch.end)
         return stretch
+
+    def has_remains(self, end: int) -> bool:
+        """Whether something readable, or a header that can't be read and something after it, lies behind a slot index.
+
+        What a killed writer left of its last record isn't readable; a record behind it is, and so something between
+        them was damaged.
+
+        Args:
+            end: Index of the first slot that nobody has read yet.
+        """
+        try:
+            data = self.path.read_bytes()
+        except FileNotFoundError:
+            return False
+        if SegmentHeader.unpack(data[: HEADER_SLOTS * SLOT], self.path.name) is None:
+            return bool(data[HEADER_SLOTS * SLOT :].strip(b"\0"))
+        return bool(data[end * SLOT :].strip(b"\0")) and bool(self.remains(end))
+
+    def remains(self, end: int) -> list[Slots]:
+        """What can still be read behind damaged places.
+
+        Args:
+            end: Index of the first slot that is wanted.
+
+        Returns:
+            Stretches, each from a readable slot to the next damaged place. Points of series whose declaration can't be
+            read are left out.
+        """
+        prefix = self.read(end)
+        if prefix is None or self._header is None:
+            return []
+        data = self.path.read_bytes()
+        n = len(data) // SLOT
+        slots = np.frombuffer(data, np.uint8, n * SLOT).reshape(n, SLOT)
+        fields = slots.view(SLOT_DTYPE)[:, 0]
+        valid = (fields["crc"] == slot_crcs(slots, self._header.seed, 0)) & (fields["series"] != 0)
+        found: list[Slots] = []
+        at = prefix.end
+        while True:
+            ahead = np.flatnonzero(valid[at:])
+            if not len(ahead):
+                return found
+            first = at + int(ahead[0])
+            stretch = self._take_apart(data[first * SLOT :], valid[first:], first, max(first, end))
+            is_known = np.isin(stretch.points["series"], list(self._series))
+            if stretch.end > end:
+                found.append(replace(stretch, points=stretch.points[is_known], seqs=stretch.seqs[is_known]))
+            at = max(stretch.end, first + 1)
 
     def _valid_bytes(self, fd: int, first: int) -> tuple[bytes, npt.NDArray[np.bool_]]:
         """The bytes from a slot on, and for each slot whether its CRC holds. Stops soon behind the last valid slot."""

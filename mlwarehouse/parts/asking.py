@@ -117,6 +117,8 @@ class Asking(Base):
         keys: Sequence[str] | None = None,
         *,
         experiment_names: Sequence[str] | None = None,
+        attempts: str = "all",
+        with_parents: bool = False,
         as_of: Any = None,
         at: Snapshot | str | None = None,
     ) -> pd.DataFrame:
@@ -126,21 +128,34 @@ class Asking(Base):
             run_ids: Only of these runs.
             keys: Only these metrics.
             experiment_names: Only of runs in these experiments.
+            attempts: ``all`` points of resumed runs; or ``last``: without those that a later attempt has gone over
+                again, from its first step on.
+            with_parents: Whether the curves of a forked run begin with those of the run it was forked from.
             as_of: Only what was recorded by then, see `reading`.
             at: A pin from `snapshot`.
 
         Returns:
             A row a point, by run, key, step and time. Columns: ``run_id``, ``key`` (text), ``step`` (int64), ``value``
-            (float64), ``timestamp`` (UTC), ``context`` (JSON text or None), ``attempt`` (int32).
+            (float64), ``timestamp`` (UTC), ``context`` (JSON text or None), ``attempt`` (int32); with parents also
+            ``source_run_id`` (text), the run that logged it.
 
         Raises:
             NotFoundError: No such run, metric or experiment.
+            InvalidInputError: `attempts` isn't ``all`` or ``last``.
         """
         from mlwarehouse.query import metric_history, resolve_experiments
 
         engine, reading = self.engine(), self.reading(as_of=as_of, at=at)
         ids = resolve_experiments(engine, reading, experiment_ids=None, experiment_names=experiment_names)
-        frame: pd.DataFrame = metric_history(engine, reading, run_ids=run_ids, keys=keys, experiment_ids=ids)
+        frame: pd.DataFrame = metric_history(
+            engine,
+            reading,
+            run_ids=run_ids,
+            keys=keys,
+            experiment_ids=ids,
+            attempts=attempts,
+            with_parents=with_parents,
+        )
         return frame
 
     def get_run(self, run_id: str, *, as_of: Any = None, at: Snapshot | str | None = None) -> Run:

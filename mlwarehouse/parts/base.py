@@ -15,6 +15,7 @@ from mlwarehouse.config import Settings, load_settings
 from mlwarehouse.entities import Snapshot
 from mlwarehouse.errors import InvalidInputError, StorageError
 from mlwarehouse.location import Location
+from mlwarehouse.storage import Storage, open_storage
 
 if TYPE_CHECKING:
     from mlwarehouse.engines.base import Reading
@@ -31,14 +32,14 @@ class Base:
         """Name a warehouse.
 
         Args:
-            uri: Its folder; None means the setting ``uri``.
+            uri: Its folder: a path, or ``s3://bucket/prefix``. None means the setting ``uri``.
             **settings: Settings that win over the environment's.
 
         Raises:
-            InvalidInputError: An unknown setting, or an address that isn't a local folder.
+            InvalidInputError: An unknown setting, or an address of another kind.
         """
         self.settings: Settings = load_settings(**({} if uri is None else {"uri": str(uri)}), **settings)
-        self.root: Path = location.local_path(self.settings.uri)
+        self.storage: Storage = open_storage(self.settings.uri)
         self._location: Location | None = None
         self._engine: EmbeddedEngine | None = None
         self._engine_pid = 0
@@ -46,8 +47,17 @@ class Base:
 
     @property
     def uri(self) -> str:
-        """The warehouse's address."""
-        return str(self.root)
+        """The warehouse's address: an absolute path, or ``s3://bucket/prefix``."""
+        return self.storage.uri
+
+    @property
+    def root(self) -> Path:
+        """The warehouse's local folder.
+
+        Raises:
+            InvalidInputError: It is in an object store.
+        """
+        return self.storage.folder("This")
 
     @property
     def warehouse_id(self) -> str:
@@ -68,8 +78,10 @@ class Base:
             WarehouseNotFoundError: Nothing is there, and it shan't be made.
             NotAWarehouseError: Something else is there.
         """
-        if self._location is None or not (self._location.root / location.MARKER).exists():
-            self._location = location.find_or_create(self.root) if create else location.find(self.root)
+        if self._location is None or not self._location.is_there():
+            self._location = (
+                location.find_or_create(self.storage, _identity_of_tables) if create else location.find(self.storage)
+            )
         return self._location
 
     def create(self) -> None:
@@ -97,20 +109,24 @@ class Base:
 
                 engine = EmbeddedEngine(place.tables)
                 # Only what isn't there: a damaged table must not keep the others from being read.
-                engine.create_tables([t for t in TABLES if not (place.tables / t.name / "_delta_log").exists()])
+                engine.create_tables([t for t in TABLES if not place.tables.child(t.name).exists("_delta_log")])
                 self._engine, self._engine_pid = engine, os.getpid()
             return self._engine
 
     def artifact_store(self) -> ArtifactStore:
-        """Where the bytes of artifacts are."""
-        return ArtifactStore(self.place(create=True).artifacts)
+        """Where the bytes of artifacts are.
+
+        Raises:
+            InvalidInputError: The setting `artifacts_uri` names no store.
+        """
+        return ArtifactStore.at(self.settings.artifacts_uri or self.place(create=True).artifacts.uri)
 
     def spool(self) -> SpoolFolder:
         """This machine's spool for the warehouse."""
         from mlwarehouse.ingest.spool_folder import SpoolFolder
 
         place = self.place()
-        return SpoolFolder.of(place.root, place.warehouse_id, self.settings)
+        return SpoolFolder.of(place.spools, place.warehouse_id, self.settings)
 
     def reading(self, *, as_of: Any = None, at: Snapshot | str | None = None) -> Reading:
         """The state that a question looks at: fresh, or of a past moment, or pinned.
@@ -182,13 +198,26 @@ class Base:
         pin = Snapshot.parse(at) if isinstance(at, str) else at
         if pin.warehouse_id != self.warehouse_id:
             raise InvalidInputError(
-                f"The pin belongs to warehouse `{pin.warehouse_id}`; this one, at `{self.root}`, is "
+                f"The pin belongs to warehouse `{pin.warehouse_id}`; this one, at `{self.uri}`, is "
                 f"`{self.warehouse_id}`. Open the warehouse that it was taken from."
             )
         return pin
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} at {self.root}>"
+        return f"<{type(self).__name__} at {self.uri}>"
+
+
+def _identity_of_tables(storage: Storage) -> str:
+    """An id for the warehouse in an object store, where of several that make it none can win a file: its first table's.
+
+    delta-rs decides who makes a table, and the table then has one id for all.
+    """
+    from mlwarehouse.engines.embedded import EmbeddedEngine
+    from mlwarehouse.tables import TABLES
+
+    engine = EmbeddedEngine(storage.child("tables"))
+    engine.create_tables(TABLES)
+    return engine.tables.identity(TABLES[0])
 
 
 def moment(when: Any) -> dt.datetime:

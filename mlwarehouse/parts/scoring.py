@@ -60,7 +60,7 @@ class Predicting(Modelling):
         place = self.place()
         session = build_session(master=master, config=config, settings=self.settings)
         self.flush()
-        register(session, place.tables)
+        register(session, place.tables.folder("Spark"))
         return session
 
     def spark_udf(
@@ -239,7 +239,7 @@ class Predicting(Modelling):
         session = frame.sparkSession
         udf = spark_udf(session, found.folder, batch_rows=batch_rows, allow_pickle=allow_pickle)
         predicted = score_spark(frame, udf, scoring, row_key=key)
-        return SparkEngine(session, self.place().tables).append(
+        return SparkEngine(session, self.place().tables.folder("Spark")).append(
             PREDICTIONS, predicted, txns=[Txn(scoring.writer_id, 1)]
         )
 

@@ -10,12 +10,16 @@ from mlwarehouse.entities import ViewType
 from mlwarehouse.errors import InvalidInputError, NotFoundError, did_you_mean
 from mlwarehouse.query.experiments import resolve_experiments
 from mlwarehouse.query.frames import check_format, to_frame
+from mlwarehouse.query.lineage import Line, continued, lines_of
 from mlwarehouse.query.question import Scope
 from mlwarehouse.query.references import References
 from mlwarehouse.query.runs import unknown_run
 from mlwarehouse.query.scoping import run_condition, runs_in_scope
 
 HISTORY_FORMATS: tuple[str, ...] = ("pandas", "arrow", "polars")
+
+SOURCES = {"all": "metrics", "last": "metric_curves"}
+"""Where the points are, by the attempts that count."""
 
 
 def metric_history(
@@ -25,6 +29,8 @@ def metric_history(
     run_ids: Sequence[str] | None = None,
     keys: Sequence[str] | None = None,
     experiment_ids: Sequence[str] | None = None,
+    attempts: str = "all",
+    with_parents: bool = False,
     output_format: str = "pandas",
 ) -> Any:
     """Every point of some metrics of some runs.
@@ -35,29 +41,40 @@ def metric_history(
         run_ids: The runs; None for all.
         keys: The metrics, by key, each in all its contexts; None for all.
         experiment_ids: Only runs of these experiments; None for any.
+        attempts: ``all`` points of resumed runs, or of the ``last`` attempt from its first step on: those that it has
+            gone over again are left out, as in the view `metric_curves`.
+        with_parents: Whether a forked run's curves begin with those of the run it was forked from.
         output_format: ``pandas``, ``arrow`` or ``polars``.
 
     Returns:
         A frame with a row per point, sorted by ``run_id``, ``key``, ``step`` and ``timestamp``. Columns: ``run_id``,
         ``key`` (text), ``step`` (whole number), ``value`` (float), ``timestamp`` (UTC microseconds), ``context`` (JSON
-        text or None), ``attempt`` (whole number).
+        text or None), ``attempt`` (whole number); with parents also ``source_run_id`` (text), the run that logged it.
 
     Raises:
         NotFoundError: An unknown run or experiment, or a metric that none of the chosen runs has where they have
             others.
-        InvalidInputError: A text where a list is needed.
+        InvalidInputError: A text where a list is needed, or attempts that aren't ``all`` or ``last``.
     """
     check_format(output_format, HISTORY_FORMATS)
     for words, what in ((run_ids, "run_ids"), (keys, "keys")):
         if isinstance(words, str):
             raise InvalidInputError(f"`{what}` must be a list; got the text `{words}`. Write [{words!r}].")
+    if attempts not in SOURCES:
+        raise InvalidInputError(f"`attempts` is `{attempts}`; it must be one of {', '.join(SOURCES)}.")
     experiments = resolve_experiments(engine, reading, experiment_ids=experiment_ids, experiment_names=None)
     if run_ids is not None:
         _refuse_unknown_runs(engine, reading, list(run_ids))
+    asked = None if run_ids is None else list(run_ids)
+    lines: list[Line] = []
+    if with_parents:
+        if experiments is not None:
+            asked, experiments = _runs_of(engine, reading, experiments, asked), None
+        lines = lines_of(engine, reading, asked)
     references = References()
     where = []
-    if run_ids is not None:
-        where.append(run_condition(list(run_ids), references))
+    if asked is not None:
+        where.append(run_condition(sorted({*asked, *(line.source for line in lines)}), references))
     if experiments is not None:
         inside = runs_in_scope(Scope(experiment_ids=experiments, view_type=ViewType.ALL), references)
         where.append(f"run_id IN ({inside})")
@@ -66,11 +83,13 @@ def metric_history(
         marks = ", ".join(references.mark(key) for key in keys)
         where.append(f"key IN ({marks})" if marks else "FALSE")
     table = engine.query(
-        "SELECT run_id, key, step, value, event_at AS timestamp, context, attempt FROM metrics"
+        f"SELECT run_id, key, step, value, event_at AS timestamp, context, attempt FROM {SOURCES[attempts]}"
         f"{_where(where)} ORDER BY run_id, key, step, event_at, context NULLS FIRST, value",
         reading=reading,
         parameters=references.parameters,
     )
+    if with_parents:
+        table = continued(table, asked, lines)
     missing = set(keys or ()) - set(table.column("key").unique().to_pylist())
     if missing:
         rows = engine.query(
@@ -88,6 +107,17 @@ def metric_history(
 
 def _where(conditions: list[str]) -> str:
     return f" WHERE {' AND '.join(conditions)}" if conditions else ""
+
+
+def _runs_of(
+    engine: Engine, reading: Reading | None, experiments: tuple[str, ...], run_ids: list[str] | None
+) -> list[str]:
+    """The ids of the runs of some experiments, or of those among some runs."""
+    references = References()
+    inside = runs_in_scope(Scope(experiment_ids=experiments, view_type=ViewType.ALL), references)
+    rows = engine.query(inside, reading=reading, parameters=references.parameters)
+    found = set(rows.column("run_id").to_pylist())
+    return sorted(found if run_ids is None else found & set(run_ids))
 
 
 def _refuse_unknown_runs(engine: Engine, reading: Reading | None, run_ids: list[str]) -> None:

@@ -22,6 +22,7 @@ VIEWS: tuple[str, ...] = (
     "experiment_tags",
     "runs",
     "params",
+    "metric_curves",
     "metric_summaries",
     "tags",
     "artifacts",

@@ -6,7 +6,7 @@
 -- column experiment_name: The experiment's name now.
 -- column run_name: Its name: that of the last event that gave one.
 -- column user_id: Who started it first.
--- column status: `RUNNING`, `SCHEDULED`, `FINISHED`, `FAILED` or `KILLED`: that of the last event that gave one.
+-- column status: `RUNNING`, `SCHEDULED`, `FINISHED`, `FAILED` or `KILLED`: that of the last event of its last attempt.
 -- column lifecycle_stage: `active` or `deleted`.
 -- column started_at: When it first started.
 -- column ended_at: When it last ended; null while it runs, also after a resume.
@@ -19,7 +19,11 @@
 WITH events AS (
     SELECT
         *,
-        {'recorded_at': recorded_at, 'writer_id': writer_id, 'writer_seq': writer_seq} AS position
+        {'recorded_at': recorded_at, 'writer_id': writer_id, 'writer_seq': writer_seq} AS position,
+        -- By the attempt first: what two processes have logged may be recorded in one batch, in either order.
+        {
+            'attempt': attempt, 'recorded_at': recorded_at, 'writer_id': writer_id, 'writer_seq': writer_seq
+        } AS place
     FROM run_events
 ),
 
@@ -36,10 +40,10 @@ folded AS (
             position
         ) FILTER (WHERE kind = 'started') AS first_start,
         ARG_MAX(name, position) FILTER (WHERE kind IN ('started', 'renamed') AND name IS NOT NULL) AS run_name,
-        ARG_MAX(status, position) FILTER (WHERE status IS NOT NULL) AS status,
-        ARG_MAX({'kind': kind, 'event_at': event_at}, position) FILTER (WHERE kind IN ('ended', 'resumed')) AS last_turn,
+        ARG_MAX(status, place) FILTER (WHERE status IS NOT NULL) AS status,
+        ARG_MAX({'kind': kind, 'event_at': event_at}, place) FILTER (WHERE kind IN ('ended', 'resumed')) AS last_turn,
         ARG_MAX(kind, position) FILTER (WHERE kind IN ('deleted', 'restored')) AS last_switch,
-        ARG_MAX(heartbeat_due_at, position) FILTER (WHERE heartbeat_due_at IS NOT NULL) AS last_promise,
+        ARG_MAX(heartbeat_due_at, place) FILTER (WHERE heartbeat_due_at IS NOT NULL) AS last_promise,
         MAX(attempt) AS attempt
     FROM events
     GROUP BY run_id

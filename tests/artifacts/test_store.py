@@ -18,11 +18,11 @@ from mlwarehouse.errors import DigestMismatchError, InvalidInputError, NotFoundE
 
 
 def blobs(store: ArtifactStore) -> list[str]:
-    return sorted(p.name for p in (store.root / "blobs").rglob("*") if p.is_file())
+    return sorted(p.name for p in (store.blobs.root / "blobs").rglob("*") if p.is_file())
 
 
 def damage(store: ArtifactStore, digest: str, content: bytes) -> None:
-    path = store.path(digest)
+    path = store.blobs.path(digest)
     path.chmod(0o644)
     path.write_bytes(content)
 
@@ -36,7 +36,7 @@ def test_a_file_is_stored_under_its_digest_and_read_back(store, tmp_path):
 
     assert stored.digest == hashlib.sha256(content).hexdigest()
     assert stored.size_bytes == len(content)
-    assert store.path(stored.digest) == store.root / "blobs" / stored.digest[:2] / stored.digest
+    assert store.blobs.path(stored.digest) == store.blobs.root / "blobs" / stored.digest[:2] / stored.digest
     with store.open(stored.digest) as stream:
         assert stream.read() == content
     assert store.verify(stored.digest) == stored
@@ -44,9 +44,9 @@ def test_a_file_is_stored_under_its_digest_and_read_back(store, tmp_path):
 
 def test_equal_bytes_are_stored_once_and_not_written_again(store):
     first = store.put_bytes(b"labels")
-    inode = store.path(first.digest).stat().st_ino
+    inode = store.blobs.path(first.digest).stat().st_ino
     assert store.put_bytes(b"labels") == first
-    assert store.path(first.digest).stat().st_ino == inode
+    assert store.blobs.path(first.digest).stat().st_ino == inode
     assert blobs(store) == [first.digest]
 
 
@@ -156,7 +156,7 @@ def test_two_processes_store_and_materialise_the_same_file(store, tmp_path):
     file.write_bytes(os.urandom(100_000))
     context = multiprocessing.get_context("spawn")
     results = context.Queue()
-    arguments = (str(store.root), str(file), str(tmp_path / "cache"), results)
+    arguments = (str(store.blobs.root), str(file), str(tmp_path / "cache"), results)
     processes = [context.Process(target=_put_and_materialise, args=arguments) for _ in range(2)]
     for process in processes:
         process.start()
@@ -175,7 +175,7 @@ def test_a_writer_killed_half_way_leaves_nothing_that_is_read(store, tmp_path):
     script = textwrap.dedent("""
         import sys, time
         from pathlib import Path
-        from mlwarehouse.artifacts import ArtifactStore
+        from mlwarehouse.artifacts.local import LocalBlobs
 
         class Stuck:
             chunks = 0
@@ -186,9 +186,9 @@ def test_a_writer_killed_half_way_leaves_nothing_that_is_read(store, tmp_path):
                     time.sleep(600)
                 return b"x" * n
 
-        ArtifactStore(Path(sys.argv[1]))._put(Stuck())
+        LocalBlobs(Path(sys.argv[1])).put_file(Stuck())
     """)
-    process = subprocess.Popen([sys.executable, "-c", script, str(store.root)], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, "-c", script, str(store.blobs.root)], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "half\n"
     process.send_signal(signal.SIGKILL)

@@ -219,16 +219,6 @@ def test_artifacts_and_inputs(fluent, tmp_path):
     assert inputs[1]["profile"] == '{"num_rows": 3}'
 
 
-def test_code_and_environment_are_recorded(tmp_path):
-    warehouse = Warehouse(tmp_path / "wh", committer="off")
-    with warehouse.start_run():
-        pass
-    tags = {r["key"]: r["value"] for r in ask(warehouse, "SELECT key, value FROM tags")}
-    assert {"mlflow.user", "mlflow.source.name", "mlwarehouse.python", "mlwarehouse.host"} <= tags.keys()
-    assert ask(warehouse, "SELECT path FROM artifacts") == [{"path": "environment/packages.txt"}]
-    warehouse.close()
-
-
 def test_a_place_that_is_not_a_warehouse(tmp_path):
     with pytest.raises(WarehouseNotFoundError, match=r"There is no warehouse at .*`mlwarehouse init --warehouse"):
         Warehouse(tmp_path / "nothing").reading()
@@ -240,8 +230,8 @@ def test_a_place_that_is_not_a_warehouse(tmp_path):
             getattr(Warehouse(tmp_path / "other"), action)()
     with pytest.raises(NotAWarehouseError, match="is a file; a warehouse is a folder"):
         Warehouse(tmp_path / "other" / "letter.txt").start_run()
-    with pytest.raises(InvalidInputError, match="keeps warehouses in local folders"):
-        Warehouse("s3://bucket/wh")
+    with pytest.raises(InvalidInputError, match="files are kept in local folders"):
+        Warehouse("ftp://bucket/wh")
     with pytest.raises(InvalidInputError, match="Unknown setting `durabilty`"):
         Warehouse(tmp_path / "x", durabilty="os")
     with pytest.raises(InvalidInputError, match="must be one of interval, always, os"):

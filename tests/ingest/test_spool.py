@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mlwarehouse.errors import InvalidInputError
-from mlwarehouse.ingest import spool_writer
+from mlwarehouse.ingest import spool_place
 from mlwarehouse.ingest.spool_folder import SpoolFolder
 from mlwarehouse.ingest.spool_format import HEADER_SLOTS, SLOT, SegmentHeader, slot_crc
 from mlwarehouse.ingest.spool_reader import SegmentReader, slot_crcs
@@ -65,8 +65,8 @@ def test_what_is_written_comes_back_in_order(tmp_path_factory, items):
 
 
 def test_segments_roll_over_and_declare_their_series_anew(folder, monkeypatch):
-    monkeypatch.setattr(spool_writer, "FIRST_SEGMENT", 4096)
-    monkeypatch.setattr(spool_writer, "LARGEST_SEGMENT", 8192)
+    monkeypatch.setattr(spool_place, "FIRST_SEGMENT", 4096)
+    monkeypatch.setattr(spool_place, "LARGEST_SEGMENT", 8192)
     writer = SpoolWriter(folder)
     series = writer.series_map()
     for step in range(2000):
@@ -180,19 +180,21 @@ def test_a_folder_that_refuses_is_told_once_and_training_goes_on(folder):
     folder.segments_path.rmdir()
     folder.segments_path.write_text("in the way")
     with pytest.warns(RuntimeWarning, match="can't keep what is logged"):
-        writer.put_point(series, "loss", RUN, 1, 1.0, 1)
-    for step in range(10):
+        writer.put_point(series, "loss", RUN, 0, 1.0, 1)
+    for step in range(1, 11):
         writer.put_point(series, "loss", RUN, step, 1.0, 1)
-    assert writer.dropped == 11
     folder.segments_path.unlink()
-    writer._next_try = 0.0
-    writer.put_point(series, "loss", RUN, 3, 1.0, 1)
-    assert len(everything(folder)) == 1
+    writer._outage.next_try = 0.0
+    with pytest.warns(RuntimeWarning, match="again, and what waited in memory is there"):
+        writer.put_point(series, "loss", RUN, 11, 1.0, 1)
+    writer.put_point(series, "loss", RUN, 12, 1.0, 1)
+    assert [what[1] for _, what in everything(folder)] == list(range(13))
+    assert writer.dropped == 0
 
 
 def test_points_of_one_step_cross_segments_and_stop_at_a_bad_value(folder, monkeypatch):
-    monkeypatch.setattr(spool_writer, "FIRST_SEGMENT", 4096)
-    monkeypatch.setattr(spool_writer, "LARGEST_SEGMENT", 4096)
+    monkeypatch.setattr(spool_place, "FIRST_SEGMENT", 4096)
+    monkeypatch.setattr(spool_place, "LARGEST_SEGMENT", 4096)
     writer = SpoolWriter(folder)
     series = writer.series_map()
     for step in range(300):

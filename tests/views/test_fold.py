@@ -83,6 +83,26 @@ def by_value(value: float) -> tuple[bool, float]:
 
 
 @examples
+@given(
+    rows=events(
+        key=KEYS,
+        step=st.integers(-2, 2),
+        value=VALUES,
+        context=st.sampled_from([None, '{"a": 1}']),
+        attempt=st.integers(0, 3),
+    )
+)
+def test_metric_curves(engine: EmbeddedEngine, rows: list[dict[str, Any]]) -> None:
+    expected = [
+        {name: row[name] for name in ("run_id", "key", "context", "step", "value", "attempt", "event_at")}
+        for group in grouped(rows, "run_id", "key", "context").values()
+        for row in group
+        if not any(r["attempt"] > row["attempt"] and r["step"] <= row["step"] for r in group)
+    ]
+    check(engine, "metric_curves", "metrics", rows, expected)
+
+
+@examples
 @given(rows=events(key=KEYS, step=st.integers(-2, 2), value=VALUES, context=st.sampled_from([None, '{"a": 1}'])))
 def test_metric_summaries(engine: EmbeddedEngine, rows: list[dict[str, Any]]) -> None:
     expected = []
@@ -134,10 +154,11 @@ def test_runs(engine: EmbeddedEngine, rows: list[dict[str, Any]]) -> None:
         if not starts:
             continue
         names = [r["name"] for r in group if r["kind"] in ("started", "renamed") and r["name"]]
-        turns = [r for r in group if r["kind"] in ("ended", "resumed")]
+        in_turn = sorted(group, key=lambda r: (r["attempt"], *position(r)))
+        turns = [r for r in in_turn if r["kind"] in ("ended", "resumed")]
         switches = [r["kind"] for r in group if r["kind"] in ("deleted", "restored")]
-        status = ([r["status"] for r in group if r["status"]] or [None])[-1]
-        promises = [r["heartbeat_due_at"] for r in group if r["heartbeat_due_at"]]
+        status = ([r["status"] for r in in_turn if r["status"]] or [None])[-1]
+        promises = [r["heartbeat_due_at"] for r in in_turn if r["heartbeat_due_at"]]
         due = promises[-1] if promises and status == "RUNNING" else None
         ended_at = turns[-1]["event_at"] if turns and turns[-1]["kind"] == "ended" else None
         expected.append(

@@ -1,7 +1,8 @@
 WITH events AS (
   SELECT
     *,
-    {'recorded_at': recorded_at, 'writer_id': writer_id, 'writer_seq': writer_seq} AS position
+    {'recorded_at': recorded_at, 'writer_id': writer_id, 'writer_seq': writer_seq} AS position,
+    {'attempt': attempt, 'recorded_at': recorded_at, 'writer_id': writer_id, 'writer_seq': writer_seq} AS place
   FROM run_events
 ), folded AS (
   SELECT
@@ -13,13 +14,13 @@ WITH events AS (
       kind = 'started') AS first_start,
     ARG_MAX(name, position) FILTER(WHERE
       kind IN ('started', 'renamed') AND NOT name IS NULL) AS run_name,
-    ARG_MAX(status, position) FILTER(WHERE
+    ARG_MAX(status, place) FILTER(WHERE
       NOT status IS NULL) AS status,
-    ARG_MAX({'kind': kind, 'event_at': event_at}, position) FILTER(WHERE
+    ARG_MAX({'kind': kind, 'event_at': event_at}, place) FILTER(WHERE
       kind IN ('ended', 'resumed')) AS last_turn,
     ARG_MAX(kind, position) FILTER(WHERE
       kind IN ('deleted', 'restored')) AS last_switch,
-    ARG_MAX(heartbeat_due_at, position) FILTER(WHERE
+    ARG_MAX(heartbeat_due_at, place) FILTER(WHERE
       NOT heartbeat_due_at IS NULL) AS last_promise,
     MAX(attempt) AS attempt
   FROM events

@@ -1,7 +1,13 @@
 WITH events AS (
   SELECT
     *,
-    STRUCT(recorded_at AS recorded_at, writer_id AS writer_id, writer_seq AS writer_seq) AS position
+    STRUCT(recorded_at AS recorded_at, writer_id AS writer_id, writer_seq AS writer_seq) AS position,
+    STRUCT(
+      attempt AS attempt,
+      recorded_at AS recorded_at,
+      writer_id AS writer_id,
+      writer_seq AS writer_seq
+    ) AS place
   FROM run_events
 ), folded AS (
   SELECT
@@ -18,13 +24,13 @@ WITH events AS (
       kind = 'started') AS first_start,
     MAX_BY(name, position) FILTER(WHERE
       kind IN ('started', 'renamed') AND NOT name IS NULL) AS run_name,
-    MAX_BY(status, position) FILTER(WHERE
+    MAX_BY(status, place) FILTER(WHERE
       NOT status IS NULL) AS status,
-    MAX_BY(STRUCT(kind AS kind, event_at AS event_at), position) FILTER(WHERE
+    MAX_BY(STRUCT(kind AS kind, event_at AS event_at), place) FILTER(WHERE
       kind IN ('ended', 'resumed')) AS last_turn,
     MAX_BY(kind, position) FILTER(WHERE
       kind IN ('deleted', 'restored')) AS last_switch,
-    MAX_BY(heartbeat_due_at, position) FILTER(WHERE
+    MAX_BY(heartbeat_due_at, place) FILTER(WHERE
       NOT heartbeat_due_at IS NULL) AS last_promise,
     MAX(attempt) AS attempt
   FROM events
