@@ -2,7 +2,7 @@
 PYTHON_BIN := .venv/bin/python
 PYTEST_ARGS ?=
 
-.PHONY: help setup demo test lint bench docs golden lock clean
+.PHONY: help setup demo test soak lint bench docs golden lock clean
 
 help:  ## List these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -17,6 +17,9 @@ test: setup lint  ## Run every test: real Delta tables, Spark, HTTP and Chromium
 	@scripts/browser.sh
 	@scripts/minio.sh >/dev/null || true
 	@$(PYTHON_BIN) -m pytest --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
+
+soak: setup  ## Run the fault tests for long: hundreds of kills, power cuts, sixteen processes for a minute
+	@MLWAREHOUSE_SOAK=1 $(PYTHON_BIN) -m pytest tests/faults tests/maintenance -s
 
 lint: setup  ## Check style, types and the direction of imports
 	@.venv/bin/ruff check .

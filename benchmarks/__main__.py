@@ -8,7 +8,7 @@ import os
 import platform
 from pathlib import Path
 
-from benchmarks import commit_rate, flat_commits, log_cost, log_ten, training_loop
+from benchmarks import commit_rate, flat_commits, log_cost, log_ten, search, training_loop
 from benchmarks.harness import Benchmark, run_benchmark
 
 BENCHMARKS: tuple[Benchmark, ...] = (
@@ -17,6 +17,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     training_loop.BENCHMARK,
     commit_rate.BENCHMARK,
     flat_commits.BENCHMARK,
+    search.BENCHMARK,
 )
 
 HEAD = "| work | side | median | ratio to us | peak memory | bar |\n| --- | --- | --- | --- | --- | --- |"

@@ -21,6 +21,20 @@ from typing import Any
 TIMEOUT_S = 900
 
 
+def points(n: int) -> list[float]:
+    """The values that each side logs, at steps 0 to ``n - 1``."""
+    return [(i * 7919 % 10007) / 10007 for i in range(n)]
+
+
+def answer_of(count: int, total: float, last_step: int) -> tuple[int, float, int]:
+    """The answer that is compared: how many points, their sum, and the last step."""
+    return count, round(total, 3), last_step
+
+
+def _expected(n: int) -> tuple[int, float, int]:
+    return answer_of(n, sum(points(n)), n - 1)
+
+
 @dataclass(frozen=True)
 class Measured:
     """What one side of a benchmark did, once.
@@ -78,6 +92,7 @@ class Benchmark:
         us: Our side.
         others: Peers, and the physical limit.
         bar: What is wanted of us.
+        expected: The answer that each side must give, from the size.
     """
 
     name: str
@@ -87,6 +102,7 @@ class Benchmark:
     us: Side
     others: tuple[Side, ...]
     bar: Bar
+    expected: Callable[[int], Any] = _expected
 
 
 def run_benchmark(benchmark: Benchmark, *, repeats: int, scale: float) -> list[str]:
@@ -112,9 +128,10 @@ def run_benchmark(benchmark: Benchmark, *, repeats: int, scale: float) -> list[s
                 missing[side.name] = outcome
                 print(f"    not measured: {outcome}", file=sys.stderr, flush=True)
                 continue
-            if outcome.answer != _expected(size):
+            if outcome.answer != benchmark.expected(size):
                 raise SystemExit(
-                    f"{benchmark.name}: {side.name} read back {outcome.answer}, and {_expected(size)} was logged."
+                    f"{benchmark.name}: {side.name} read back {outcome.answer}, and {benchmark.expected(size)} was "
+                    "logged."
                 )
             found[side.name].append(outcome)
     if not found[benchmark.us.name]:
@@ -140,20 +157,6 @@ def run_benchmark(benchmark: Benchmark, *, repeats: int, scale: float) -> list[s
             f"| {'1' if side is benchmark.us else f'{ratio:,.1f}'} | {peak:,.0f} MB | {verdict} |"
         )
     return rows
-
-
-def points(n: int) -> list[float]:
-    """The values that each side logs, at steps 0 to ``n - 1``."""
-    return [(i * 7919 % 10007) / 10007 for i in range(n)]
-
-
-def answer_of(count: int, total: float, last_step: int) -> tuple[int, float, int]:
-    """The answer that is compared: how many points, their sum, and the last step."""
-    return count, round(total, 3), last_step
-
-
-def _expected(n: int) -> tuple[int, float, int]:
-    return answer_of(n, sum(points(n)), n - 1)
 
 
 def _best_peer(benchmark: Benchmark, found: dict[str, list[Measured]]) -> float:

@@ -269,6 +269,8 @@ def doctor(
     else:
         print(f"warehouse {health.warehouse_id} at {health.root}")
         print_rows([record(t) for t in health.tables], as_json=False)
+        for fold in health.folds:
+            print("kept fold: " + ", ".join(f"{name} {value}" for name, value in record(fold).items()))
         spool = record(health.spool)
         print("spool: " + ", ".join(f"{name} {value}" for name, value in spool.items()))
         for m in mended:

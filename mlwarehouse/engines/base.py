@@ -54,11 +54,13 @@ class Reading:
         versions: Table version by table name; a table that isn't named is read at its newest version.
         as_of: Only rows recorded at or before this moment count; None means all.
         overlay: Rows that are logged and not yet committed, by table name, in the table's Arrow schema.
+        kept: An engine's own: the kept folds that go with this reading, so that all questions about it use the same.
     """
 
     versions: Mapping[str, int] = field(default_factory=dict)
     as_of: dt.datetime | None = None
     overlay: Mapping[str, pa.Table] = field(default_factory=dict)
+    kept: Any = field(default=None, compare=False, repr=False)
 
 
 class Engine(Protocol):
@@ -115,6 +117,13 @@ class Engine(Protocol):
 
         Raises:
             SqlError: It doesn't parse, isn't a `SELECT`, names something that isn't there, or failed.
+        """
+        ...
+
+    def with_kept(self, reading: Reading) -> Reading:
+        """A reading with all versions named and the kept folds that go with it, where this engine keeps any.
+
+        A reading of a past moment stays as it is: a kept fold doesn't know when a row was recorded.
         """
         ...
 

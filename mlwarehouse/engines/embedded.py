@@ -6,6 +6,7 @@ import datetime as dt
 import re
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,14 @@ import pyarrow as pa
 from mlwarehouse.engines import embedded_commit
 from mlwarehouse.engines.base import Appended, Reading, Txn
 from mlwarehouse.engines.casting import cast_strict, plain_types
+from mlwarehouse.engines.embedded_kept import PREFIX, Kept, KeptHandles, find_kept
+from mlwarehouse.engines.embedded_states import derived_folder
 from mlwarehouse.engines.embedded_tables import EmbeddedTables, check_known
-from mlwarehouse.engines.render import check_marks, compiled
+from mlwarehouse.engines.parse import check_marks
+from mlwarehouse.engines.render import Compiled, compiled
 from mlwarehouse.errors import CastError, SqlError, StorageError
-from mlwarehouse.storage import Storage
-from mlwarehouse.tables import TABLES_BY_NAME, TableSpec
+from mlwarehouse.storage import LocalStorage, Storage
+from mlwarehouse.tables import TABLES, TABLES_BY_NAME, TableSpec
 
 _NEWEST = Reading()
 
@@ -35,6 +39,9 @@ class EmbeddedEngine:
     def __init__(self, tables_folder: Path | Storage) -> None:
         """Work on the tables under ``tables_folder``; nothing is opened yet."""
         self.tables = EmbeddedTables(tables_folder)
+        # In an object store folds aren't kept: a question there is answered from events.
+        is_local = isinstance(self.tables.storage, LocalStorage)
+        self._kept = KeptHandles(derived_folder(self.tables)) if is_local else None
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._lock = threading.Lock()
 
@@ -84,17 +91,43 @@ class EmbeddedEngine:
         self, sql: str, *, reading: Reading | None = None, parameters: Mapping[str, Any] | None = None
     ) -> pa.Table:
         """See `Engine.query`."""
-        question = compiled(sql, dialect="duckdb", prefix="mlw_table_")
+        reading = reading or _NEWEST
+        kept: Kept | None = reading.kept
+        question = compiled(sql, dialect="duckdb", prefix=PREFIX, kept=kept is not None)
+        if question.tables <= TABLES_BY_NAME.keys():
+            kept = None
         check_marks(question.marks, parameters)
-        cursor = self._cursor()
         try:
-            for name in question.tables:
-                self._attach(cursor, TABLES_BY_NAME[name], reading or _NEWEST)
-            result: pa.Table = cursor.execute(question.text, dict(parameters) if parameters else None).to_arrow_table()
+            if kept is None:
+                cursor = self._connection_of_all().cursor()
+                try:
+                    return self._answer(cursor, question, reading, parameters)
+                finally:
+                    cursor.close()
+            with kept.lock:
+                return self._answer(kept.prepare(self._connection_of_all()), question, reading, parameters)
         except duckdb.Error as error:
             raise SqlError(f"The question failed: {_said(error)}") from error
-        finally:
-            cursor.close()
+
+    def with_kept(self, reading: Reading) -> Reading:
+        """See `Engine.with_kept`."""
+        if self._kept is None or reading.as_of is not None or reading.kept is not None:
+            return reading
+        versions = {spec.name: reading.versions.get(spec.name, -1) for spec in TABLES}
+        versions = {n: self.version(TABLES_BY_NAME[n]) if v < 0 else v for n, v in versions.items()}
+        kept = find_kept(self._kept, self.tables, versions, reading.overlay)
+        return replace(reading, versions=versions, kept=kept)
+
+    def _answer(
+        self,
+        cursor: duckdb.DuckDBPyConnection,
+        question: Compiled,
+        reading: Reading,
+        parameters: Mapping[str, Any] | None,
+    ) -> pa.Table:
+        for name in question.tables & TABLES_BY_NAME.keys():
+            self._attach(cursor, TABLES_BY_NAME[name], reading)
+        result: pa.Table = cursor.execute(question.text, dict(parameters) if parameters else None).to_arrow_table()
         return plain_types(result)
 
     def close(self) -> None:
@@ -104,7 +137,7 @@ class EmbeddedEngine:
                 self._connection.close()
                 self._connection = None
 
-    def _cursor(self) -> duckdb.DuckDBPyConnection:
+    def _connection_of_all(self) -> duckdb.DuckDBPyConnection:
         with self._lock:
             if self._connection is None:
                 connection = duckdb.connect(
@@ -119,7 +152,7 @@ class EmbeddedEngine:
                 # Files never change once written, so what was read of their footers stays true.
                 connection.execute("SET parquet_metadata_cache = true")
                 self._connection = connection
-            return self._connection.cursor()
+            return self._connection
 
     def _attach(self, cursor: duckdb.DuckDBPyConnection, spec: TableSpec, reading: Reading) -> None:
         """Make a table visible to one cursor, as a view of its own over files and overlay."""

@@ -14,7 +14,8 @@ from mlwarehouse.engines import embedded_commit
 from mlwarehouse.engines.base import Appended, Reading, Txn
 from mlwarehouse.engines.casting import plain_types
 from mlwarehouse.engines.embedded import EmbeddedEngine
-from mlwarehouse.engines.render import check_parameters, needed, parse_select, render, with_views
+from mlwarehouse.engines.parse import check_parameters, parse_select
+from mlwarehouse.engines.render import needed, render, with_views
 from mlwarehouse.engines.spark_errors import reason, spark_failures
 from mlwarehouse.engines.spark_literals import bound
 from mlwarehouse.engines.spark_staging import stage_frame
@@ -108,6 +109,10 @@ class SparkEngine:
             for leaf in attached:
                 self.spark.catalog.dropTempView(leaf)
         return plain_types(result)
+
+    def with_kept(self, reading: Reading) -> Reading:
+        """See `Engine.with_kept`: this engine folds events."""
+        return reading
 
     def close(self) -> None:
         """See `Engine.close`; the session is the caller's and stays."""

@@ -61,6 +61,8 @@ class Drain:
         self._plan = trusted_plan(folder, engine) or plan_from_tables(folder, engine)
         if self._plan.rows and not self._finish(self._plan):
             self._plan = plan_from_tables(folder, engine)
+        there = {p.name for p in folder.segments()}
+        self._plan = replace(self._plan, after={n: end for n, end in self._plan.after.items() if n in there})
 
     def step(self) -> Drained:
         """Commit what is in the spool now, as one batch.
@@ -87,10 +89,13 @@ class Drain:
             elif name in finished:
                 spent.append(name)
         self._let_go([paths[name] for name in spent])
+        # Until the next plan is written the one on disk names them; a file of the name that comes back is a copy.
+        done = self._plan = replace(done, after={n: end for n, end in done.after.items() if n not in spent})
         result = Drained(0, 0, len(paths) - len(finished), n_slots >= BATCH_SLOTS)
         if not fresh:
             return result
-        before = {n: done.after.get(n, HEADER_SLOTS) for n in paths if n not in spent}
+        # With those that aren't there at this moment: a folder that was out of reach comes back as it was.
+        before = {n: done.after.get(n, HEADER_SLOTS) for n in {**done.after, **paths} if n not in spent}
         plan = Plan(
             batch=done.batch + 1,
             # Never behind the batch before, whatever the clock does.

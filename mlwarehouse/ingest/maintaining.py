@@ -1,6 +1,7 @@
 """Maintenance in the background: in a thread of the committer, in small steps, so that commits go on meanwhile.
 
-A step merges one group of small files of one table. Files that nobody needs any more are removed about once an hour.
+A step merges one group of small files of one table. Kept folds are taken up when enough has come in. Files that nobody
+needs any more are removed about once an hour.
 """
 
 from __future__ import annotations
@@ -82,6 +83,7 @@ def take_turn(warehouse_root: Path) -> int:
         How many groups of files were merged; 0 also when another process is at it.
     """
     from mlwarehouse.engines.embedded_maintain import clean, maintain_a_little, write_checkpoint
+    from mlwarehouse.engines.embedded_states import refresh
     from mlwarehouse.engines.embedded_tables import EmbeddedTables
     from mlwarehouse.engines.pins import pinned_files
     from mlwarehouse.tables import TABLES
@@ -100,6 +102,7 @@ def take_turn(warehouse_root: Path) -> int:
                 n += 1
             if n > before:
                 write_checkpoint(tables.path(spec))
+        refresh(tables)
         # A clock that was set back must not put it off for ever.
         if is_first or abs(time.time() - os.fstat(fd).st_mtime) > CLEAN_EVERY_S:
             for spec in TABLES:

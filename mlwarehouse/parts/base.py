@@ -147,12 +147,12 @@ class Base:
         if as_of is not None and at is not None:
             raise InvalidInputError("A question is asked `as_of` a time or `at` a pin, not both.")
         if at is not None:
-            return Reading(versions=self._pin(at).versions)
+            return self.engine().with_kept(Reading(versions=self._pin(at).versions))
         if as_of is not None:
             return Reading(as_of=moment(as_of))
         from mlwarehouse.ingest.overlay import fresh_reading
 
-        return fresh_reading(self.spool(), self.engine())
+        return self.engine().with_kept(fresh_reading(self.spool(), self.engine()))
 
     def flush(self, timeout_s: float = FLUSH_TIMEOUT_S) -> None:
         """Have everything that was logged on this machine committed, for readers that read the tables without us.

@@ -15,6 +15,7 @@ from mlwarehouse.storage import LocalStorage
 
 if TYPE_CHECKING:
     from mlwarehouse.engines.embedded_checks import Damage, DeepReader
+    from mlwarehouse.engines.embedded_kept import FoldHealth
     from mlwarehouse.engines.embedded_maintain import TableHealth
     from mlwarehouse.tables import TableSpec
 
@@ -72,6 +73,7 @@ class Health:
         root: The warehouse's address.
         warehouse_id: Its id.
         tables: Each readable table.
+        folds: Each kept fold; none where none is kept.
         spool: This machine's spool.
         damages: What is broken.
         problems: What is wrong, each with what to do: the damages, and what only needs attention; empty when all is
@@ -81,6 +83,7 @@ class Health:
     root: str
     warehouse_id: str
     tables: tuple[TableHealth, ...]
+    folds: tuple[FoldHealth, ...]
     spool: SpoolHealth
     damages: tuple[Damage, ...]
     problems: tuple[str, ...]
@@ -127,7 +130,13 @@ class Doctoring(Base):
         if self.storage.exists(PURGE_JOURNAL):
             problems.append("A purge hasn't come to its end: run `mlwarehouse purge --yes`.")
         spool = self._spool_health(problems)
-        return Health(self.uri, self.warehouse_id, tuple(tables), spool, tuple(damages), tuple(problems))
+        return Health(self.uri, self.warehouse_id, tuple(tables), self._folds(), spool, tuple(damages), tuple(problems))
+
+    def _folds(self) -> tuple[FoldHealth, ...]:
+        from mlwarehouse.engines.embedded_kept import fold_health
+
+        engine = self.engine()
+        return fold_health(engine.tables) if isinstance(self.storage, LocalStorage) else ()
 
     def damages(self, *, deep: bool = False) -> list[Damage]:
         """Everything that is broken in tables and spool.

@@ -25,7 +25,7 @@ class Keeping(Repairing, Pinning, Purging):
         engine: str = "embedded",
         spark: Any = None,
     ) -> list[Maintained]:
-        """Merge small files, write checkpoints, and remove files that no version within the retention needs.
+        """Merge small files, write checkpoints, take up kept folds, and remove files that no version needs any more.
 
         The committer does the same in the background, in small steps. Readers of older versions keep their files for a
         week, and those of a kept pin as long as it is kept.
@@ -44,6 +44,7 @@ class Keeping(Repairing, Pinning, Purging):
             StorageError: A table couldn't be maintained; it is as it was.
         """
         from mlwarehouse.engines.embedded_maintain import maintain
+        from mlwarehouse.engines.embedded_states import refresh
         from mlwarehouse.engines.pins import pinned_files
         from mlwarehouse.tables import TABLES
 
@@ -64,4 +65,5 @@ class Keeping(Repairing, Pinning, Purging):
                 done.append(maintain(tables, spec, pinned=pinned_files(root, spec.name), **options))
                 if progress is not None:
                     progress(done[-1])
+            refresh(tables, least_rows=1)
             return done

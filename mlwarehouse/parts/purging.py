@@ -150,6 +150,7 @@ class Purging(Base):
 
     def _carry_out(self, task: dict[str, Any]) -> Purged:
         from mlwarehouse.engines.embedded_purge import Affected, Chosen, forget, rewrite
+        from mlwarehouse.engines.embedded_states import drop_states
         from mlwarehouse.engines.pins import read_pins, remove_pin
         from mlwarehouse.tables import TABLES_BY_NAME
 
@@ -157,6 +158,7 @@ class Purging(Base):
         for name in read_pins(self.root):
             remove_pin(self.root, name)
         tables = self.engine().tables
+        drop_states(tables)
         for name in task["tables"]:
             spec = TABLES_BY_NAME[name]
             path = tables.path(spec)

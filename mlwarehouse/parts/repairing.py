@@ -66,6 +66,7 @@ class Repairing(Doctoring):
             ConflictError: Another process maintains the warehouse, or the committer didn't step aside.
         """
         from mlwarehouse.engines.embedded_checks import Damage
+        from mlwarehouse.engines.embedded_states import drop_states
         from mlwarehouse.ingest.salvage import spool_faults
 
         # Being alone makes a lock that was lost, so that is looked for before.
@@ -77,6 +78,9 @@ class Repairing(Doctoring):
             done += self._mend_spool(damages)
             done += self._mend_files([d for d in damages if d.kind in ("missing file", "changed file")], accept_loss)
             done += self._mend_rest(damages)
+            if done:
+                # What was folded from a damaged table may be wrong.
+                drop_states(self.engine().tables)
         return done
 
     @contextmanager

@@ -19,30 +19,30 @@ FrameFormat = Literal["pandas", "arrow", "polars"]
 FRAME_FORMATS: tuple[str, ...] = ("pandas", "arrow", "polars")
 
 
-def spread(rows: pa.Table, *, key: str, value: str, run_ids: pa.Array) -> dict[str, pa.Array]:
+def spread(rows: pa.Table, *, key: str, value: str, numbers: pa.Array) -> dict[str, pa.Array]:
     """Make one column for each key of a long table.
 
     Args:
-        rows: A row per run and key, with the columns ``run_id``, `key` and `value`.
+        rows: A row per run and key, with the columns ``number``, `key` and `value`.
         key: The column of keys.
         value: The column of values.
-        run_ids: The runs, in the order of the result.
+        numbers: The runs' numbers, in the order of the result.
 
     Returns:
-        By key, in the order of the keys' text: the values in the order of `run_ids`, null where a run has none.
+        By key, in the order of the keys' text: the values in the order of `numbers`, null where a run has none.
     """
     if rows.num_rows == 0:
         return {}
     encoded = _one_chunk(rows.column(key)).dictionary_encode()
     codes = encoded.indices.to_numpy(zero_copy_only=False)
-    where = pc.index_in(_one_chunk(rows.column("run_id")), value_set=run_ids).to_numpy(zero_copy_only=False)
+    where = pc.index_in(_one_chunk(rows.column("number")), value_set=numbers).to_numpy(zero_copy_only=False)
     values = _one_chunk(rows.column(value))
     by_code = np.argsort(codes, kind="stable")
     bounds = np.searchsorted(codes[by_code], np.arange(len(encoded.dictionary) + 1))
     columns = {}
     for code, name in enumerate(encoded.dictionary.to_pylist()):
         picked = by_code[bounds[code] : bounds[code + 1]]
-        source = np.full(len(run_ids), -1, dtype=np.int64)
+        source = np.full(len(numbers), -1, dtype=np.int64)
         source[where[picked].astype(np.int64)] = picked
         columns[name] = values.take(pa.array(source, mask=source < 0))
     return dict(sorted(columns.items()))

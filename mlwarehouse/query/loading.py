@@ -29,7 +29,7 @@ LIST_ATTRIBUTES: tuple[str, ...] = (
 def load_metrics(
     engine: Engine,
     reading: Reading | None,
-    run_ids: Sequence[str],
+    numbers: Sequence[int | str],
     *,
     series: Sequence[str] | None = None,
     stats: Sequence[str] = ("last",),
@@ -39,19 +39,19 @@ def load_metrics(
     Args:
         engine: Answers the question.
         reading: The state to look at.
-        run_ids: The runs.
+        numbers: The numbers that the runs have in this reading.
         series: Only these; None for all.
         stats: Entries of `STATS`.
 
     Returns:
-        A row per run and series: ``run_id``, ``series``, and a column for each of `stats`.
+        A row per run and series: ``number``, ``series``, and a column for each of `stats`.
     """
     references = References()
-    where = run_condition(run_ids, references)
+    where = run_condition(numbers, references, column="number")
     if series is not None:
         where += f" AND {references.series_condition(list(series))}"
     return engine.query(
-        f"SELECT run_id, series, {', '.join(stats)} FROM metric_summaries WHERE {where}",
+        f"SELECT number, series, {', '.join(stats)} FROM numbered_metric_summaries WHERE {where}",
         reading=reading,
         parameters=references.parameters,
     )
@@ -61,7 +61,7 @@ def load_pairs(
     engine: Engine,
     reading: Reading | None,
     view: str,
-    run_ids: Sequence[str],
+    numbers: Sequence[int | str],
     *,
     keys: Sequence[str] | None = None,
 ) -> pa.Table:
@@ -71,18 +71,20 @@ def load_pairs(
         engine: Answers the question.
         reading: The state to look at.
         view: ``params`` or ``tags``.
-        run_ids: The runs.
+        numbers: The numbers that the runs have in this reading.
         keys: Only these; None for all.
 
     Returns:
-        A row per run and key: ``run_id``, ``key``, ``value``.
+        A row per run and key: ``number``, ``key``, ``value``.
     """
     references = References()
-    where = run_condition(run_ids, references)
+    where = run_condition(numbers, references, column="number")
     if keys is not None:
         where += f" AND key IN ({', '.join(references.mark(key) for key in keys)})"
     return engine.query(
-        f"SELECT run_id, key, value FROM {view} WHERE {where}", reading=reading, parameters=references.parameters
+        f"SELECT number, key, value FROM numbered_{view} WHERE {where}",
+        reading=reading,
+        parameters=references.parameters,
     )
 
 
@@ -92,14 +94,14 @@ def load_runs(engine: Engine, reading: Reading | None, page: pa.Table) -> list[R
     Args:
         engine: Answers the questions.
         reading: The state to look at.
-        page: The runs, with the columns `LIST_ATTRIBUTES`.
+        page: The runs, with ``number`` and the columns `LIST_ATTRIBUTES`.
     """
-    run_ids = page.column("run_id").to_pylist()
-    if not run_ids:
+    numbers = page.column("number").to_pylist()
+    if not numbers:
         return []
-    metrics: dict[str, dict[str, float]] = _by_run(load_metrics(engine, reading, run_ids), "series", "last")
-    params: dict[str, dict[str, str]] = _by_run(load_pairs(engine, reading, "params", run_ids), "key", "value")
-    tags: dict[str, dict[str, str]] = _by_run(load_pairs(engine, reading, "tags", run_ids), "key", "value")
+    metrics: dict[int | str, dict[str, float]] = _by_run(load_metrics(engine, reading, numbers), "series", "last")
+    params: dict[int | str, dict[str, str]] = _by_run(load_pairs(engine, reading, "params", numbers), "key", "value")
+    tags: dict[int | str, dict[str, str]] = _by_run(load_pairs(engine, reading, "tags", numbers), "key", "value")
     starts, ends = _milliseconds(page, "start_time"), _milliseconds(page, "end_time")
     return [
         Run(
@@ -115,20 +117,20 @@ def load_runs(engine: Engine, reading: Reading | None, page: pa.Table) -> list[R
                 artifact_uri=row["artifact_uri"],
             ),
             RunData(
-                metrics=metrics.get(row["run_id"], {}),
-                params=params.get(row["run_id"], {}),
-                tags=tags.get(row["run_id"], {}),
+                metrics=metrics.get(row["number"], {}),
+                params=params.get(row["number"], {}),
+                tags=tags.get(row["number"], {}),
             ),
         )
         for row, start, end in zip(page.drop_columns(["start_time", "end_time"]).to_pylist(), starts, ends, strict=True)
     ]
 
 
-def _by_run(rows: pa.Table, key: str, value: str) -> dict[str, dict[str, Any]]:
-    result: dict[str, dict[str, Any]] = {}
-    columns = (rows.column(name).to_pylist() for name in ("run_id", key, value))
-    for run_id, word, content in sorted(zip(*columns, strict=True), key=lambda entry: entry[:2]):
-        result.setdefault(run_id, {})[word] = content
+def _by_run(rows: pa.Table, key: str, value: str) -> dict[int | str, dict[str, Any]]:
+    result: dict[int | str, dict[str, Any]] = {}
+    columns = (rows.column(name).to_pylist() for name in ("number", key, value))
+    for number, word, content in sorted(zip(*columns, strict=True), key=lambda entry: entry[:2]):
+        result.setdefault(number, {})[word] = content
     return result
 
 

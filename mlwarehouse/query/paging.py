@@ -14,15 +14,16 @@ from mlwarehouse.query.scoping import write_scope
 def write_page(question: Question) -> Question:
     """Put the parts together.
 
-    The result has the wanted attributes, and for each reference a column ``has_<alias>`` that says whether the run
-    has such a metric, param or tag.
+    The result has the run's number, the wanted attributes, and for each reference a column ``has_<alias>`` that says
+    whether the run has such a metric, param or tag.
     """
     references = question.references.by_name.values()
-    selected = [f"{ATTRIBUTES_BY_NAME[name].sql} AS {name}" for name in question.attributes]
-    selected += [f"{r.alias}.run_id IS NOT NULL AS has_{r.alias}" for r in references]
+    selected = ["runs.number AS number"]
+    selected += [f"{ATTRIBUTES_BY_NAME[name].sql} AS {name}" for name in question.attributes]
+    selected += [f"{r.alias}.number IS NOT NULL AS has_{r.alias}" for r in references]
     lines = [
         f"SELECT {', '.join(selected)}",
-        "FROM runs",
+        "FROM numbered_runs AS runs",
         *question.references.joins(),
         *([f"WHERE {' AND '.join(question.where)}"] if question.where else []),
         f"ORDER BY {', '.join(question.order_terms)}",

@@ -77,13 +77,13 @@ class References:
         return [self._join(reference) for reference in list(self.by_name.values())]
 
     def _join(self, reference: Reference) -> str:
-        columns = ", ".join(["run_id", *sorted(reference.columns)])
+        columns = ", ".join(["number", *sorted(reference.columns)])
         if reference.kind == "metric":
-            source = f"SELECT {columns} FROM metric_summaries WHERE {self.series_condition([reference.key])}"
+            source = f"SELECT {columns} FROM numbered_metric_summaries WHERE {self.series_condition([reference.key])}"
         else:
             mark = self.mark(reference.key)
-            source = f"SELECT {columns} FROM {reference.kind}s WHERE key = {mark}"
-        return f"LEFT JOIN ({source}) AS {reference.alias} ON {reference.alias}.run_id = runs.run_id"
+            source = f"SELECT {columns} FROM numbered_{reference.kind}s WHERE key = {mark}"
+        return f"LEFT JOIN ({source}) AS {reference.alias} ON {reference.alias}.number = runs.number"
 
     def series_condition(self, series: list[str]) -> str:
         """SQL over `metric_summaries` that holds for some series, and of which the scan sees the keys."""

@@ -12,6 +12,8 @@ from mlwarehouse.query.references import References
 LISTED_RUNS = 2048
 """Up to so many runs are listed one by one, which lets files and rows be skipped; more are joined."""
 
+LISTED_NUMBERS = 8
+
 
 def write_scope(question: Question) -> Question:
     """Add the conditions of the scope."""
@@ -36,13 +38,15 @@ def scope_conditions(scope: Scope, references: References) -> tuple[str, ...]:
     return tuple(conditions)
 
 
-def runs_in_scope(scope: Scope, references: References) -> str:
-    """A query for the ids of a scope's runs, in SQL."""
+def runs_in_scope(scope: Scope, references: References, *, column: str = "run_id") -> str:
+    """A query for the ids, or the numbers, of a scope's runs, in SQL."""
     conditions = scope_conditions(scope, references)
-    return "SELECT runs.run_id FROM runs" + (f" WHERE {' AND '.join(conditions)}" if conditions else "")
+    return f"SELECT runs.{column} FROM numbered_runs AS runs" + (
+        f" WHERE {' AND '.join(conditions)}" if conditions else ""
+    )
 
 
-def run_condition(run_ids: Sequence[str], references: References, *, column: str = "run_id") -> str:
+def run_condition(run_ids: Sequence[int | str], references: References, *, column: str = "run_id") -> str:
     """A condition that holds for some runs, in SQL.
 
     A short list becomes marks, padded to a power of two by repeating its last entry: so a few texts serve all lists,
@@ -50,7 +54,8 @@ def run_condition(run_ids: Sequence[str], references: References, *, column: str
     """
     if not run_ids:
         return "FALSE"
-    if len(run_ids) > LISTED_RUNS:
+    # A list of numbers is looked through for each row; joining them skips as much and is faster from few on.
+    if len(run_ids) > (LISTED_NUMBERS if isinstance(run_ids[0], int) else LISTED_RUNS):
         return f"{column} IN (SELECT UNNEST({references.mark(list(run_ids))}))"
     size = 1 << (len(run_ids) - 1).bit_length()
     padded = [*run_ids, *[run_ids[-1]] * (size - len(run_ids))]

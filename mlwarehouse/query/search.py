@@ -78,6 +78,7 @@ def search_runs(
     check_format(output_format, (*FRAME_FORMATS, "list"))
     if output_format == "list" and columns is not None:
         raise InvalidInputError("`columns` picks the columns of a frame; leave it out with output_format `list`.")
+    reading = engine.with_kept(reading or Reading())
     question = Question(
         scope=_scope(engine, reading, experiment_ids, experiment_names, search_all_experiments, run_view_type),
         filter_string=filter_string or "",
@@ -145,20 +146,20 @@ def _unseen(question: Question, page: pa.Table) -> list[Name]:
 
 def _wide(engine: Engine, reading: Reading | None, page: pa.Table, wanted: Columns) -> tuple[pa.Table, list[Name]]:
     """The frame of a page of runs, and the metrics and params asked for by name that none of them has."""
-    run_ids = pa.array(page.column("run_id").to_pylist(), pa.string())
-    ids = run_ids.to_pylist()
+    numbers = page.column("number").combine_chunks()
+    ids = numbers.to_pylist()
     found: dict[tuple[Kind, str], dict[str, pa.Array]] = {}
     series = wanted.keys("metric")
     if ids and series != []:
         rows = load_metrics(engine, reading, ids, series=series, stats=wanted.stats)
         for stat in wanted.stats:
-            found["metric", stat] = spread(rows, key="series", value=stat, run_ids=run_ids)
+            found["metric", stat] = spread(rows, key="series", value=stat, numbers=numbers)
     pairs: tuple[Kind, ...] = ("param", "tag")
     for kind in pairs:
         keys = wanted.keys(kind)
         if ids and keys != []:
             rows = load_pairs(engine, reading, f"{kind}s", ids, keys=keys)
-            found[kind, "last"] = spread(rows, key="key", value="value", run_ids=run_ids)
+            found[kind, "last"] = spread(rows, key="key", value="value", numbers=numbers)
     result: dict[str, pa.Array | pa.ChunkedArray] = {}
     empty: list[Name] = []
     for title, name in wanted.entries:

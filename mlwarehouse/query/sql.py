@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from mlwarehouse.engines.base import Engine, Reading
-from mlwarehouse.engines.render import OWN_DIALECT, parse_select, render
+from mlwarehouse.engines.parse import OWN_DIALECT, parse_select
+from mlwarehouse.engines.render import render
 from mlwarehouse.query.frames import FRAME_FORMATS, check_format, to_frame
 
 

@@ -34,8 +34,8 @@ def existing_series(engine: Engine, reading: Reading | None, scope: Scope, candi
     references = References()
     condition = references.series_condition(list(dict.fromkeys(candidates)))
     rows = engine.query(
-        f"SELECT DISTINCT series FROM metric_summaries WHERE {condition} "
-        f"AND run_id IN ({runs_in_scope(scope, references)})",
+        f"SELECT DISTINCT series FROM numbered_metric_summaries WHERE {condition} "
+        f"AND number IN ({runs_in_scope(scope, references, column='number')})",
         reading=reading,
         parameters=references.parameters,
     )

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlwarehouse.disk import sync_path
+from mlwarehouse.disk import make_folder, sync_path
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -46,11 +46,7 @@ class LocalStorage:
 
     def make(self) -> None:
         """See `Storage.make`."""
-        if self._path.is_dir():
-            return
-        self._path.mkdir(parents=True, exist_ok=True)
-        sync_path(self._path)
-        sync_path(self._path.parent)
+        make_folder(self._path)
 
     def exists(self, name: str = "") -> bool:
         """See `Storage.exists`."""

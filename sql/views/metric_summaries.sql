@@ -17,17 +17,24 @@
 -- column mean: Mean of the values, NaN skipped; null when every value is NaN.
 -- column count: Number of points, NaN included.
 
-WITH points AS (
+WITH lifted AS (
     SELECT
         run_id,
         key,
         context,
-        step,
-        value,
-        {'step': step, 'event_at': event_at, 'value': value} AS point,
-        {'value': value, 'step': step} AS low,
-        -- The complement orders steps the other way round and, unlike a minus sign, never overflows.
-        {'value': value, 'step_complement': -1 - step} AS high
+        value AS last,
+        step AS last_step,
+        event_at AS last_at,
+        value AS first,
+        step AS first_step,
+        event_at AS first_at,
+        CASE WHEN NOT ISNAN(value) THEN value END AS min,
+        step AS min_step,
+        CASE WHEN NOT ISNAN(value) THEN value END AS max,
+        step AS max_step,
+        CASE WHEN NOT ISNAN(value) THEN value END AS total,
+        CASE WHEN ISNAN(value) THEN 0 ELSE 1 END AS n_numbers,
+        1 AS count
     FROM metrics
 ),
 
@@ -36,34 +43,73 @@ folded AS (
         run_id,
         key,
         context,
-        MAX(point) AS last_point,
-        MAX(step) AS last_step,
-        MIN(point) AS first_point,
-        MIN(step) AS first_step,
-        MIN(value) FILTER (WHERE NOT ISNAN(value)) AS lowest,
-        MIN(low) FILTER (WHERE NOT ISNAN(value)) AS lowest_point,
-        MAX(value) FILTER (WHERE NOT ISNAN(value)) AS highest,
-        MAX(high) FILTER (WHERE NOT ISNAN(value)) AS highest_point,
-        AVG(value) FILTER (WHERE NOT ISNAN(value)) AS mean,
-        COUNT(*) AS n_points
-    FROM points
+        MAX({'step': last_step, 'event_at': last_at, 'value': last}) AS last_point,
+        MIN({'step': first_step, 'event_at': first_at, 'value': first}) AS first_point,
+        MIN({'value': min, 'step': min_step}) FILTER (WHERE min IS NOT NULL) AS lowest_point,
+        -- The complement orders steps the other way round and, unlike a minus sign, never overflows.
+        MAX({'value': max, 'step_complement': -1 - max_step}) FILTER (WHERE max IS NOT NULL) AS highest_point,
+        SUM(total) AS total,
+        CAST(SUM(n_numbers) AS BIGINT) AS n_numbers,
+        CAST(SUM(count) AS BIGINT) AS count
+    FROM lifted
     GROUP BY run_id, key, context
+),
+
+merged AS (
+    SELECT
+        run_id,
+        key,
+        context,
+        last_point.value AS last,
+        last_point.step AS last_step,
+        last_point.event_at AS last_at,
+        first_point.value AS first,
+        first_point.step AS first_step,
+        first_point.event_at AS first_at,
+        lowest_point.value AS min,
+        lowest_point.step AS min_step,
+        highest_point.value AS max,
+        -1 - highest_point.step_complement AS max_step,
+        total,
+        n_numbers,
+        count
+    FROM folded
+),
+
+current AS (
+    SELECT
+        run_id,
+        key,
+        context,
+        CASE WHEN context IS NULL THEN key ELSE key || ' ' || context END AS series,
+        last,
+        last_step,
+        last_at,
+        first,
+        first_step,
+        min,
+        min_step,
+        max,
+        max_step,
+        CASE WHEN n_numbers > 0 THEN total / n_numbers END AS mean,
+        count
+    FROM merged
 )
 
 SELECT
     run_id,
     key,
     context,
-    CASE WHEN context IS NULL THEN key ELSE key || ' ' || context END AS series,
-    last_point.value AS last,
+    series,
+    last,
     last_step,
-    last_point.event_at AS last_at,
-    first_point.value AS first,
+    last_at,
+    first,
     first_step,
-    lowest AS min,
-    lowest_point.step AS min_step,
-    highest AS max,
-    -1 - highest_point.step_complement AS max_step,
+    min,
+    min_step,
+    max,
+    max_step,
     mean,
-    n_points AS count
-FROM folded
+    count
+FROM current

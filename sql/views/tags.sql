@@ -5,27 +5,39 @@
 -- column key: The tag's key.
 -- column value: The tag's value: the last one set; a tag that was removed has no row.
 
-WITH events AS (
+WITH lifted AS (
     SELECT
         run_id,
         key,
-        {'value': value} AS setting,
-        {'recorded_at': recorded_at, 'writer_id': writer_id, 'writer_seq': writer_seq} AS position
+        {
+            'recorded_at': recorded_at,
+            'writer_id': writer_id,
+            'writer_seq': writer_seq,
+            'value': value
+        } AS last_setting
     FROM tag_events
 ),
 
-folded AS (
+merged AS (
     SELECT
         run_id,
         key,
-        ARG_MAX(setting, position) AS last_setting
-    FROM events
+        MAX(last_setting) AS last_setting
+    FROM lifted
     GROUP BY run_id, key
+),
+
+current AS (
+    SELECT
+        run_id,
+        key,
+        last_setting.value AS value
+    FROM merged
 )
 
 SELECT
     run_id,
     key,
-    last_setting.value AS value
-FROM folded
-WHERE last_setting.value IS NOT NULL
+    value
+FROM current
+WHERE value IS NOT NULL

@@ -1,6 +1,7 @@
 import pytest
 
-from mlwarehouse.engines.render import parse_select, render
+from mlwarehouse.engines.parse import parse_select
+from mlwarehouse.engines.render import render
 from mlwarehouse.tables.views import REPORTS, view
 
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mlwarehouse.engines.render import parse_select, render
+from mlwarehouse.engines.parse import parse_select
+from mlwarehouse.engines.render import render
 from mlwarehouse.tables.views import all_views
 
 FOLDER = Path(__file__).parent.parent / "golden"

@@ -9,7 +9,7 @@ import pytest
 from sqlglot import exp
 
 from mlwarehouse.engines.embedded import EmbeddedEngine
-from mlwarehouse.engines.render import free_tables, parse_select
+from mlwarehouse.engines.parse import free_tables, parse_select
 from mlwarehouse.tables.views import REPORTS, VIEWS, ViewSpec, all_views, parse_view, view
 
 VIEW_SPECS = [pytest.param(v, id=v.name) for v in all_views()]

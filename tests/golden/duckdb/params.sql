@@ -1,23 +1,29 @@
-WITH events AS (
+WITH lifted AS (
   SELECT
     run_id,
     key,
-    {'value': value, 'value_number': value_number} AS setting,
-    {'recorded_at': recorded_at, 'writer_id': writer_id, 'writer_seq': writer_seq} AS position
+    {'recorded_at': recorded_at, 'writer_id': writer_id, 'writer_seq': writer_seq, 'value': value, 'value_number': value_number} AS first_setting
   FROM param_events
-), folded AS (
+), merged AS (
   SELECT
     run_id,
     key,
-    ARG_MIN(setting, position) AS first_setting
-  FROM events
+    MIN(first_setting) AS first_setting
+  FROM lifted
   GROUP BY
     run_id,
     key
+), current AS (
+  SELECT
+    run_id,
+    key,
+    first_setting.value AS value,
+    first_setting.value_number AS value_number
+  FROM merged
 )
 SELECT
   run_id,
   key,
-  first_setting.value AS value,
-  first_setting.value_number AS value_number
-FROM folded
+  value,
+  value_number
+FROM current

@@ -4,60 +4,77 @@ WITH events AS (
     {'recorded_at': recorded_at, 'writer_id': writer_id, 'writer_seq': writer_seq} AS position,
     {'attempt': attempt, 'recorded_at': recorded_at, 'writer_id': writer_id, 'writer_seq': writer_seq} AS place
   FROM run_events
-), folded AS (
+), lifted AS (
   SELECT
     run_id,
-    ARG_MIN(
-      {'experiment_id': experiment_id, 'started_at': event_at, 'parent_run_id': parent_run_id, 'actor': actor},
-      position
-    ) FILTER(WHERE
-      kind = 'started') AS first_start,
-    ARG_MAX(name, position) FILTER(WHERE
-      kind IN ('started', 'renamed') AND NOT name IS NULL) AS run_name,
-    ARG_MAX(status, place) FILTER(WHERE
-      NOT status IS NULL) AS status,
-    ARG_MAX({'kind': kind, 'event_at': event_at}, place) FILTER(WHERE
-      kind IN ('ended', 'resumed')) AS last_turn,
-    ARG_MAX(kind, position) FILTER(WHERE
-      kind IN ('deleted', 'restored')) AS last_switch,
-    ARG_MAX(heartbeat_due_at, place) FILTER(WHERE
-      NOT heartbeat_due_at IS NULL) AS last_promise,
-    MAX(attempt) AS attempt
+    CASE
+      WHEN kind = 'started'
+      THEN {'position': position, 'experiment_id': experiment_id, 'started_at': event_at, 'parent_run_id': parent_run_id, 'actor': actor}
+    END AS first_start,
+    CASE
+      WHEN kind IN ('started', 'renamed') AND NOT name IS NULL
+      THEN {'position': position, 'name': name}
+    END AS last_name,
+    CASE WHEN NOT status IS NULL THEN {'place': place, 'status': status} END AS last_status,
+    CASE
+      WHEN kind IN ('ended', 'resumed')
+      THEN {'place': place, 'kind': kind, 'event_at': event_at}
+    END AS last_turn,
+    CASE
+      WHEN kind IN ('deleted', 'restored')
+      THEN {'position': position, 'kind': kind}
+    END AS last_switch,
+    CASE
+      WHEN NOT heartbeat_due_at IS NULL
+      THEN {'place': place, 'heartbeat_due_at': heartbeat_due_at}
+    END AS last_promise,
+    attempt AS last_attempt
   FROM events
+), merged AS (
+  SELECT
+    run_id,
+    MIN(first_start) AS first_start,
+    MAX(last_name) AS last_name,
+    MAX(last_status) AS last_status,
+    MAX(last_turn) AS last_turn,
+    MAX(last_switch) AS last_switch,
+    MAX(last_promise) AS last_promise,
+    MAX(last_attempt) AS last_attempt
+  FROM lifted
   GROUP BY
     run_id
-), states AS (
+), current AS (
   SELECT
     run_id,
     first_start.experiment_id AS experiment_id,
-    run_name,
+    last_name.name AS run_name,
     first_start.actor AS user_id,
-    status,
-    CASE WHEN last_switch = 'deleted' THEN 'deleted' ELSE 'active' END AS lifecycle_stage,
+    last_status.status AS status,
+    CASE WHEN last_switch.kind = 'deleted' THEN 'deleted' ELSE 'active' END AS lifecycle_stage,
     first_start.started_at AS started_at,
     CASE WHEN last_turn.kind = 'ended' THEN last_turn.event_at END AS ended_at,
-    attempt,
+    last_attempt AS attempt,
     first_start.parent_run_id AS parent_run_id,
-    CASE WHEN status = 'RUNNING' THEN last_promise END AS heartbeat_due_at
-  FROM folded
-  WHERE
-    NOT first_start IS NULL
+    CASE WHEN last_status.status = 'RUNNING' THEN last_promise.heartbeat_due_at END AS heartbeat_due_at
+  FROM merged
 )
 SELECT
-  states.run_id,
-  states.experiment_id,
+  current.run_id,
+  current.experiment_id,
   experiments.name AS experiment_name,
-  states.run_name,
-  states.user_id,
-  states.status,
-  states.lifecycle_stage,
-  states.started_at,
-  states.ended_at,
-  CAST(DATE_DIFF('MICROSECOND', states.started_at, states.ended_at) AS DOUBLE) / 1000000 AS duration_s,
-  states.attempt,
-  states.parent_run_id,
-  states.heartbeat_due_at,
-  COALESCE(states.heartbeat_due_at < CURRENT_TIMESTAMP, FALSE) AS is_lost
-FROM states
+  current.run_name,
+  current.user_id,
+  current.status,
+  current.lifecycle_stage,
+  current.started_at,
+  current.ended_at,
+  CAST(DATE_DIFF('MICROSECOND', current.started_at, current.ended_at) AS DOUBLE) / 1000000 AS duration_s,
+  current.attempt,
+  current.parent_run_id,
+  current.heartbeat_due_at,
+  COALESCE(current.heartbeat_due_at < CURRENT_TIMESTAMP, FALSE) AS is_lost
+FROM current
 LEFT JOIN experiments
-  ON states.experiment_id = experiments.experiment_id
+  ON current.experiment_id = experiments.experiment_id
+WHERE
+  NOT current.started_at IS NULL

@@ -1,23 +1,35 @@
-WITH events AS (
+WITH lifted AS (
   SELECT
     run_id,
     key,
-    STRUCT(value AS value, value_number AS value_number) AS setting,
-    STRUCT(recorded_at AS recorded_at, writer_id AS writer_id, writer_seq AS writer_seq) AS position
+    STRUCT(
+      recorded_at AS recorded_at,
+      writer_id AS writer_id,
+      writer_seq AS writer_seq,
+      value AS value,
+      value_number AS value_number
+    ) AS first_setting
   FROM param_events
-), folded AS (
+), merged AS (
   SELECT
     run_id,
     key,
-    MIN_BY(setting, position) AS first_setting
-  FROM events
+    MIN(first_setting) AS first_setting
+  FROM lifted
   GROUP BY
     run_id,
     key
+), current AS (
+  SELECT
+    run_id,
+    key,
+    first_setting.value AS value,
+    first_setting.value_number AS value_number
+  FROM merged
 )
 SELECT
   run_id,
   key,
-  first_setting.value AS value,
-  first_setting.value_number AS value_number
-FROM folded
+  value,
+  value_number
+FROM current

@@ -1,24 +1,34 @@
-WITH events AS (
+WITH lifted AS (
   SELECT
     run_id,
     key,
-    STRUCT(value AS value) AS setting,
-    STRUCT(recorded_at AS recorded_at, writer_id AS writer_id, writer_seq AS writer_seq) AS position
+    STRUCT(
+      recorded_at AS recorded_at,
+      writer_id AS writer_id,
+      writer_seq AS writer_seq,
+      value AS value
+    ) AS last_setting
   FROM tag_events
-), folded AS (
+), merged AS (
   SELECT
     run_id,
     key,
-    MAX_BY(setting, position) AS last_setting
-  FROM events
+    MAX(last_setting) AS last_setting
+  FROM lifted
   GROUP BY
     run_id,
     key
+), current AS (
+  SELECT
+    run_id,
+    key,
+    last_setting.value AS value
+  FROM merged
 )
 SELECT
   run_id,
   key,
-  last_setting.value AS value
-FROM folded
+  value
+FROM current
 WHERE
-  NOT last_setting.value IS NULL
+  NOT value IS NULL
