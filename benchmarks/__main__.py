@@ -27,27 +27,34 @@ OPENING, CLOSING = "<!-- bench -->", "<!-- /bench -->"
 
 
 def main() -> None:
-    """Run what is asked for; a full run writes `results.md` and the README's table."""
+    """Run what is asked for; at full size its rows in `results.md` and in the README's table are written anew."""
     parser = argparse.ArgumentParser(description="Run benchmarks: us and the peers side by side, answers checked.")
     parser.add_argument("names", nargs="*", choices=[[], *[b.name for b in BENCHMARKS]], help="which; all by default")
     parser.add_argument("--repeats", type=int, default=3, help="turns of each side; the median is printed")
     parser.add_argument("--scale", type=float, default=1.0, help="share of the full size, for a quick look")
     arguments = parser.parse_args()
-    rows: list[str] = []
-    for benchmark in BENCHMARKS:
-        if not arguments.names or benchmark.name in arguments.names:
-            rows += run_benchmark(benchmark, repeats=arguments.repeats, scale=arguments.scale)
-    table = "\n".join([HEAD, *rows])
-    print(table)
-    if arguments.names or arguments.scale != 1.0:
+    found = {
+        benchmark.what: run_benchmark(benchmark, repeats=arguments.repeats, scale=arguments.scale)
+        for benchmark in BENCHMARKS
+        if not arguments.names or benchmark.name in arguments.names
+    }
+    print("\n".join([HEAD, *(row for rows in found.values() for row in rows)]))
+    if arguments.scale != 1.0:
         return
+    table = "\n".join([HEAD, *(row for b in BENCHMARKS for row in found.get(b.what, known_rows(b)))])
     where = f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
-    note = f"Median of {arguments.repeats} turns, {dt.date.today()}, {where}; a ratio above 1 means that we do better."
+    note = f"Medians, last written {dt.date.today()}, {where}; a ratio above 1 means that we do better."
     RESULTS.write_text(f"# Benchmark results\n\n{note}\n\n{table}\n", encoding="utf-8")
     text = README.read_text(encoding="utf-8")
     before, _, rest = text.partition(OPENING)
     _, _, after = rest.partition(CLOSING)
     README.write_text(f"{before}{OPENING}\n{note}\n\n{table}\n{CLOSING}{after}", encoding="utf-8")
+
+
+def known_rows(benchmark: Benchmark) -> list[str]:
+    """What `results.md` has of a benchmark."""
+    lines = RESULTS.read_text(encoding="utf-8").splitlines() if RESULTS.exists() else []
+    return [line for line in lines if line.startswith(f"| {benchmark.what} |")]
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ def ours(place: Path, n: int) -> Measured:
     """Log from one process while the committer commits beside it; timed until everything is committed."""
     import mlwarehouse as mlw
 
-    warehouse = mlw.set_warehouse(place / "wh", capture_code=False)
+    warehouse = mlw.set_warehouse(place / "wh", capture_code=False, system_metrics_s=0)
     warehouse.create()
     with mlw.start_run(experiment="warm-up"):
         # The committer is a process of its own that lives as long as somebody logs: its start isn't the rate.
@@ -38,7 +38,7 @@ def drain_alone(place: Path, n: int) -> Measured:
     """The committer's part alone: from a full spool to committed tables."""
     import mlwarehouse as mlw
 
-    warehouse = mlw.set_warehouse(place / "wh", capture_code=False, committer="off")
+    warehouse = mlw.set_warehouse(place / "wh", capture_code=False, committer="off", system_metrics_s=0)
     warehouse.create()
     with mlw.start_run(experiment="warm-up"):
         mlw.log_metrics({"warm": 1.0}, 0)

@@ -32,6 +32,9 @@ LARGEST_SEGMENT = 16 << 20
 SEED_BITS = 29
 """Of a segment's seed."""
 
+MOST_LEFT = 8
+"""Full segments that may wait to be synced; a logging call that fills one more waits for the disk itself."""
+
 RETRY_AFTER_S = 1.0
 """How long to wait before trying again to write to a place that refused."""
 
@@ -67,6 +70,8 @@ class SpoolPlace:
         self._sync_lock = threading.Lock()
         self._segment: Segment | None = None
         self._syncing: Segment | None = None
+        # Full ones, to be synced and completed by whoever syncs next: no logging call waits for the disk.
+        self._left: list[Segment] = []
         self._memory: mmap.mmap | None = None
         self._segment_bytes = FIRST_SEGMENT
         self._index = 0
@@ -113,6 +118,7 @@ class SpoolPlace:
         self.sync()
         with self._lock:
             self._finish_segment()
+            self._complete_left(list(self._left))
             self._outage.note_losses(self._folder)
             if self._outage.why:
                 self._give_up()
@@ -139,8 +145,8 @@ class SpoolPlace:
     def _sync(self) -> bool:
         with self._lock:
             segment = self._segment
-            placed = self._reserve.placed()
-            if not (self.is_dirty or placed):
+            placed, left = self._reserve.placed(), list(self._left)
+            if not (self.is_dirty or placed or left):
                 return not self._outage.why
             self.is_dirty = False
             self._syncing = None if segment is None or segment.fd < 0 else segment
@@ -149,6 +155,8 @@ class SpoolPlace:
             # Outside the lock: a slow disk must not hold up logging.
             for waiting in placed:
                 os.fdatasync(waiting.fd)
+            for full in left:
+                os.fdatasync(full.fd)
             if self._syncing is not None:
                 os.fdatasync(self._syncing.fd)
             if has_new_segment or placed:
@@ -157,10 +165,12 @@ class SpoolPlace:
             with self._lock:
                 self._reserve.unsettle()
                 self._refuse(reason(error))
-                self._finish_left()
+                self._leave_synced()
+                self._complete_left(list(self._left))
             return False
         with self._lock:
-            self._finish_left()
+            self._leave_synced()
+            self._complete_left(left)
             self._reserve.settled(placed)
             if self._outage.why:
                 return False
@@ -259,21 +269,33 @@ class SpoolPlace:
         self._first_seq += end
         for series in self._maps:
             series.clear()
+        segment.left_at = end
         if segment is self._syncing:
             # The kernel tells of a failed write once: who is just asking has to know which slots to save.
-            segment.left_at = end
+            return
+        if segment.fd >= 0 and not self._outage.why and len(self._left) < MOST_LEFT:
+            self._left.append(segment)
         else:
             self._complete(segment, end)
 
-    def _finish_left(self) -> None:
-        """Be done with the segment that was left while it was synced, if it was."""
+    def _leave_synced(self) -> None:
+        """Be done with the segment that was just synced, if it was left meanwhile: what came late isn't on disk yet."""
         segment, self._syncing = self._syncing, None
         if segment is not None and segment.left_at:
-            self._complete(segment, segment.left_at)
+            self._left.append(segment)
+
+    def _complete_left(self, segments: list[Segment]) -> None:
+        """Be done with segments that were left."""
+        for segment in segments:
+            if segment in self._left:
+                self._left.remove(segment)
+                self._complete(segment, segment.left_at)
 
     def _complete(self, segment: Segment, end: int) -> None:
         if segment.fd >= 0 and not self._outage.why:
             try:
+                if not segment.is_in_place():
+                    raise FileNotFoundError(errno.ENOENT, "its files are gone")
                 segment.finish(end)
                 return
             except OSError as error:

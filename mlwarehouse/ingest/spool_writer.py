@@ -203,7 +203,7 @@ class SpoolWriter(SpoolPlace):
         return True
 
     def _after_fork_in_child(self) -> None:
-        inherited = {self._segment, self._syncing}
+        inherited = {self._segment, self._syncing, *self._left}
         self._reset()
         for segment in inherited:
             if segment is not None:

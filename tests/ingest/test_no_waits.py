@@ -6,7 +6,9 @@ import os
 import threading
 import tracemalloc
 
+from mlwarehouse.ingest import spool_place
 from mlwarehouse.ingest.keeper import Keeper
+from mlwarehouse.ingest.spool_reader import SegmentReader
 from mlwarehouse.ingest.spool_writer import SpoolWriter
 
 
@@ -30,6 +32,8 @@ def test_memory_does_not_grow_with_the_run(warehouse):
 
 
 def test_no_call_waits_for_the_disk(folder, monkeypatch):
+    monkeypatch.setattr(spool_place, "FIRST_SEGMENT", 4096)
+    monkeypatch.setattr(spool_place, "LARGEST_SEGMENT", 16384)
     is_syncing, may_go_on = threading.Event(), threading.Event()
 
     def slow(fd: int) -> None:
@@ -48,9 +52,15 @@ def test_no_call_waits_for_the_disk(folder, monkeypatch):
             writer.put_point(series, "x", ("r", 0), step, 0.0, 1)
         writer.put_point(series, "y", ("r", 0), 0, 0.0, 1)
         writer.put_rows("param_events", {"run_id": "r", "attempt": 0}, ["key", "value"], [["k", "v"]])
+        # Several segments were filled, and what is in them is read all the same.
+        assert len(folder.segments()) > 2
+        stretches = [SegmentReader(path).read(0) for path in folder.segments()]
+        assert sum(len(s.points) for s in stretches if s is not None) == 1001
+        assert not any(SegmentReader(path).is_finished() for path in folder.segments())
         assert not may_go_on.is_set()
     finally:
         may_go_on.set()
         keeper.stop()
     monkeypatch.undo()
     writer.close()
+    assert all(SegmentReader(path).is_finished() for path in folder.segments())

@@ -1,0 +1,131 @@
+"""Searches over kept folds: what was maintained, committed since, and is still in the spool, as one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from mlwarehouse import Warehouse
+from mlwarehouse.engines.embedded_states import drop_states
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path):
+    made = Warehouse(tmp_path / "wh", committer="off", capture_code=False)
+    yield made
+    made.close()
+
+
+def log(warehouse: Warehouse, first: int, last: int) -> list[str]:
+    ids = []
+    for number in range(first, last):
+        with warehouse.start_run(experiment=f"e{number % 2}", run_name=f"run-{number}") as run:
+            run.log_params({"lr": number / 10, "kind": "abc"[number % 3]})
+            run.log_metrics({"loss": 1 / (number + 1), "acc": number / 100}, 1)
+            run.log_metric("loss", 0.5 + number, 2)
+            run.set_tag("team", "x")
+        ids.append(run.run_id)
+    return ids
+
+
+QUESTIONS: tuple[dict, ...] = (
+    {},
+    {"filter_string": "metrics.loss > 3 AND params.lr < 1.2", "order_by": ["metrics.acc DESC"]},
+    {"filter_string": "metrics.loss.min < 0.2 OR params.kind = 'a'", "order_by": ["params.kind ASC", "metrics.loss"]},
+    {"filter_string": "tags.team = 'y'"},
+    {"filter_string": "status = 'RUNNING'"},
+    {"experiment_names": ["e1"], "max_results": 3},
+    {"columns": ["run_id", "metrics.loss.max", "metrics.acc.count", "params.lr"]},
+    {"run_view_type": 3},
+)
+
+
+def answers(warehouse: Warehouse) -> list[pd.DataFrame]:
+    return [warehouse.search_runs(**question) for question in QUESTIONS]
+
+
+def test_a_search_is_the_same_with_and_without_kept_folds(warehouse):
+    ids = log(warehouse, 0, 8)
+    warehouse.maintain()
+    assert [fold.n_behind for fold in warehouse.doctor().folds] == [0, 0, 0, 0]
+    # Since then: new runs, and old ones that go on; some of it committed, some in the spool.
+    log(warehouse, 8, 12)
+    with warehouse.start_run(run_id=ids[0]) as run:
+        run.log_metric("loss", -1.0, 3)
+        run.set_tag("team", "y")
+        run.log_param("late", "p")
+    warehouse.flush()
+    assert max(fold.n_behind for fold in warehouse.doctor().folds) > 0
+    log(warehouse, 12, 14)
+    going = warehouse.start_run(experiment="e0", run_name="going")
+    going.log_metric("loss", 7.0, 0)
+
+    assert warehouse.reading().kept is not None
+    kept = answers(warehouse)
+    one = warehouse.get_run(ids[0])
+    pin = warehouse.snapshot()
+    pinned = warehouse.search_runs(at=pin)
+
+    drop_states(warehouse.engine().tables)
+    assert warehouse.reading().kept is None
+    for found, expected in zip(kept, answers(warehouse), strict=True):
+        pd.testing.assert_frame_equal(found, expected)
+    assert len(kept[0]) == 15
+    assert len(kept[1]) > 3
+    assert len(kept[3]) == 1
+    assert one == warehouse.get_run(ids[0])
+    assert one.data.metrics["loss"] == -1.0
+    assert one.data.params["late"] == "p"
+    pd.testing.assert_frame_equal(pinned, warehouse.search_runs(at=pin))
+    going.end()
+
+
+def test_a_pin_from_before_the_folds_is_answered_from_events(warehouse):
+    log(warehouse, 0, 3)
+    pin = warehouse.snapshot()
+    before = warehouse.search_runs(at=pin)
+    log(warehouse, 3, 5)
+    warehouse.maintain()
+    assert warehouse.reading().kept is not None
+    assert warehouse.reading(at=pin).kept is None
+    pd.testing.assert_frame_equal(warehouse.search_runs(at=pin), before)
+    assert len(warehouse.search_runs()) == 5
+
+
+def test_sql_on_views_goes_by_ids(warehouse):
+    ids = log(warehouse, 0, 4)
+    warehouse.maintain()
+    log(warehouse, 4, 5)
+    found = warehouse.sql(
+        "SELECT r.run_id, r.run_name, p.value, m.last FROM runs AS r JOIN params AS p USING (run_id) "
+        "JOIN metric_summaries AS m USING (run_id) WHERE p.key = 'lr' AND m.key = 'acc' ORDER BY r.run_name"
+    )
+    assert found.run_id.tolist()[:4] == ids
+    assert found.value.tolist() == ["0.0", "0.1", "0.2", "0.3", "0.4"]
+    assert found["last"].tolist() == [0.0, 0.01, 0.02, 0.03, 0.04]
+
+
+def test_a_table_restored_from_a_backup_is_told_from_the_one_that_was_folded(warehouse, tmp_path):
+    import shutil
+
+    log(warehouse, 0, 2)
+    warehouse.maintain()
+    warehouse.close()
+    shutil.copytree(tmp_path / "wh" / "tables", tmp_path / "backup")
+    log(warehouse, 2, 4)
+    warehouse.maintain()
+    warehouse.close()
+    shutil.rmtree(tmp_path / "wh" / "tables")
+    shutil.copytree(tmp_path / "backup", tmp_path / "wh" / "tables")
+    restored = Warehouse(tmp_path / "wh", committer="off", capture_code=False, spool_dir=str(tmp_path / "other"))
+    assert restored.reading().kept is None
+    assert sorted(restored.search_runs()["tags.mlflow.runName"]) == ["run-0", "run-1"]
+    log(restored, 4, 9)
+    restored.flush()
+    assert restored.reading().kept is None
+    restored.maintain()
+    assert restored.reading().kept is not None
+    assert len(restored.search_runs()) == 7
+    restored.close()
