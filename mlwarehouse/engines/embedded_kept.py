@@ -129,7 +129,7 @@ class KeptHandles:
     def __init__(self, root: Path) -> None:
         """Open nothing yet."""
         self._root = root
-        self._handles: dict[str, tuple[int, DeltaTable]] = {}
+        self._handles: dict[str, tuple[tuple[int, int], DeltaTable]] = {}
         self._lock = threading.Lock()
 
     def state(self, name: str, app_id: str) -> tuple[list[str], int | None] | None:
@@ -142,7 +142,9 @@ class KeptHandles:
         with self._lock:
             try:
                 # Folds are dropped and made anew under the same name, and a handle doesn't notice.
-                made = (folder / "_delta_log" / f"{0:020d}.json").stat().st_ino
+                first = (folder / "_delta_log" / f"{0:020d}.json").stat()
+                # The time as well: a new file often gets the inode of one that was just removed.
+                made = first.st_ino, first.st_ctime_ns
             except FileNotFoundError:
                 self._handles.pop(name, None)
                 return None
