@@ -8,7 +8,7 @@ import os
 import platform
 from pathlib import Path
 
-from benchmarks import commit_rate, flat_commits, log_cost, log_ten, search, training_loop
+from benchmarks import bulk, commit_rate, flat_commits, log_cost, log_ten, search, training_loop
 from benchmarks.harness import Benchmark, run_benchmark
 
 BENCHMARKS: tuple[Benchmark, ...] = (
@@ -16,6 +16,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     log_ten.BENCHMARK,
     training_loop.BENCHMARK,
     commit_rate.BENCHMARK,
+    bulk.BENCHMARK,
     flat_commits.BENCHMARK,
     search.BENCHMARK,
 )
