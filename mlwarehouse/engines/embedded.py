@@ -17,6 +17,7 @@ from mlwarehouse.engines import embedded_commit
 from mlwarehouse.engines.base import Appended, Reading, Txn
 from mlwarehouse.engines.casting import cast_strict, plain_types
 from mlwarehouse.engines.embedded_kept import PREFIX, Kept, KeptHandles, find_kept
+from mlwarehouse.engines.embedded_sql import columns_of, no_rows, rows_of_files
 from mlwarehouse.engines.embedded_states import derived_folder
 from mlwarehouse.engines.embedded_tables import EmbeddedTables, check_known
 from mlwarehouse.engines.parse import check_marks
@@ -158,20 +159,13 @@ class EmbeddedEngine:
         """Make a table visible to one cursor, as a view of its own over files and overlay."""
         version = reading.versions.get(spec.name)
         _, files = self.tables.at(spec, version)
-        columns = ", ".join(_name(c.name) for c in spec.all_columns)
-        nulls = ", ".join(f"CAST(NULL AS {_DUCKDB_TYPES[c.type]}) AS {_name(c.name)}" for c in spec.all_columns)
-        no_rows = f"SELECT {nulls} WHERE false"
         parts = []
         if files:
-            source = f"read_parquet([{', '.join(_quoted(f) for f in files)}])"
-            if spec.version > 1:
-                # Files older than a column lack it, maybe all of them; only then is each file's own schema looked at.
-                by_name = f"SELECT * FROM {source.removesuffix(')')}, union_by_name = true)"
-                source = f"({no_rows} UNION ALL BY NAME {by_name})"
             where = f" WHERE recorded_at <= {_moment(reading.as_of)}" if reading.as_of is not None else ""
-            parts.append(f"SELECT {columns} FROM {source}{where}")
+            parts.append(f"{rows_of_files(spec, files)}{where}")
         overlay = reading.overlay.get(spec.name)
         if overlay is not None and overlay.num_rows and reading.as_of is None:
+            columns = columns_of(spec)
             cursor.register(f"mlw_arrow_{spec.name}", overlay)
             # As a table of DuckDB's own: a join sends bloom filters into its scans, and a scan of Arrow memory refuses
             # them. It goes with the cursor.
@@ -180,22 +174,8 @@ class EmbeddedEngine:
             )
             parts.append(f"SELECT {columns} FROM mlw_overlay_{spec.name}")
         if not parts:
-            parts.append(no_rows)
+            parts.append(no_rows(spec))
         cursor.execute(f"CREATE OR REPLACE TEMP VIEW mlw_table_{spec.name} AS {' UNION ALL '.join(parts)}")
-
-
-_DUCKDB_TYPES = {
-    "string": "VARCHAR",
-    "long": "BIGINT",
-    "integer": "INTEGER",
-    "double": "DOUBLE",
-    "boolean": "BOOLEAN",
-    "timestamp": "TIMESTAMPTZ",
-}
-
-
-def _name(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _said(error: duckdb.Error) -> str:
@@ -204,10 +184,6 @@ def _said(error: duckdb.Error) -> str:
     near = next((line.partition(":")[2] for line in lines if line.startswith("Candidate bindings:")), "")
     names = ", ".join(f"`{name}`" for name in dict.fromkeys(re.findall(r'"([^"]+)"', near)))
     return f"{lines[0]}{f' Did you mean {names}?' if names else ''}"
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _moment(when: dt.datetime) -> str:

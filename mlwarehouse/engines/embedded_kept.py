@@ -16,7 +16,9 @@ import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
-from mlwarehouse.engines.embedded_states import COVERS, NUMBERS, covered, derived_folder, file_list
+from mlwarehouse.engines.embedded_log import entry_path
+from mlwarehouse.engines.embedded_sql import columns_of, file_list, rows_of_files
+from mlwarehouse.engines.embedded_states import COVERS, NUMBERS, covered, derived_folder
 from mlwarehouse.engines.embedded_tables import EmbeddedTables
 from mlwarehouse.engines.embedded_tail import added_files
 from mlwarehouse.engines.render_states import nothing_kept
@@ -65,18 +67,13 @@ class Kept:
 
     def _raw_tail(self, cursor: duckdb.DuckDBPyConnection, spec: StateSpec) -> None:
         source = TABLES_BY_NAME[spec.source]
-        columns = ", ".join(f'"{c.name}"' for c in source.all_columns)
-        empty = source.arrow_schema().empty_table()
+        rows = rows_of_files(source, self.tails[spec.source])
+        cursor.execute(f"CREATE TEMP TABLE mlw_raw_{spec.source} AS {rows}")
         overlay = self.overlay.get(spec.source)
-        cursor.register("mlw_rows", empty if overlay is None else overlay.select(empty.column_names))
-        cursor.execute(f"CREATE TEMP TABLE mlw_raw_{spec.source} AS SELECT {columns} FROM mlw_rows")
-        cursor.unregister("mlw_rows")
-        if files := self.tails[spec.source]:
-            # By name: files older than a column lack it.
-            cursor.execute(
-                f"INSERT INTO mlw_raw_{spec.source} BY NAME "
-                f"SELECT * FROM read_parquet({file_list(files)}, union_by_name = true)"
-            )
+        if overlay is not None:
+            cursor.register("mlw_rows", overlay)
+            cursor.execute(f"INSERT INTO mlw_raw_{spec.source} SELECT {columns_of(source)} FROM mlw_rows")
+            cursor.unregister("mlw_rows")
 
     def _numbers(self, cursor: duckdb.DuckDBPyConnection) -> None:
         """Number the runs of the tails: as they are known, and new ones behind all that are."""
@@ -142,7 +139,7 @@ class KeptHandles:
         with self._lock:
             try:
                 # Folds are dropped and made anew under the same name, and a handle doesn't notice.
-                first = (folder / "_delta_log" / f"{0:020d}.json").stat()
+                first = entry_path(folder, 0).stat()
                 # The time as well: a new file often gets the inode of one that was just removed.
                 made = first.st_ino, first.st_ctime_ns
             except FileNotFoundError:

@@ -26,6 +26,8 @@ from deltalake.transaction import AddAction, RemoveAction
 
 from mlwarehouse.disk import sync_path
 from mlwarehouse.engines.embedded_commit import reason, sync_log
+from mlwarehouse.engines.embedded_log import entry_path
+from mlwarehouse.engines.embedded_sql import file_list, rows_of_files
 from mlwarehouse.engines.embedded_tables import EmbeddedTables
 from mlwarehouse.engines.embedded_tail import added_files
 from mlwarehouse.engines.render_states import fold_of_partition, nothing_kept
@@ -103,7 +105,7 @@ def mark(folder: Path, version: int) -> int:
         been cleaned up.
     """
     try:
-        entry = (folder / "_delta_log" / f"{version:020d}.json").read_bytes()
+        entry = entry_path(folder, version).read_bytes()
     except FileNotFoundError:
         entry = b""
     return version << 32 | zlib.crc32(entry)
@@ -169,9 +171,7 @@ def _refresh(tables: EmbeddedTables, spec: StateSpec, least_rows: int) -> Refres
         db.execute("SET TimeZone = 'UTC'")
         if not files:
             return None
-        columns = ", ".join(f'"{c.name}"' for c in source.all_columns)
-        union = ", union_by_name = true" if source.version > 1 else ""
-        db.execute(f"CREATE VIEW raw AS SELECT {columns} FROM read_parquet({file_list(files)}{union})")
+        db.execute(f"CREATE VIEW raw AS {rows_of_files(source, files)}")
         (n_events,) = db.execute("SELECT count(*) FROM raw").fetchone() or (0,)
         is_late = start is not None and version - start >= REFRESH_COMMITS
         if not n_events or (kept is not None and n_events < least_rows and not is_late):
@@ -287,8 +287,3 @@ def _files(table: DeltaTable) -> list[tuple[str, int]]:
 
 def _parts(table: DeltaTable) -> dict[int, tuple[str, int]]:
     return {int(path.partition("-")[0]): (path, size) for path, size in _files(table)}
-
-
-def file_list(files: list[str]) -> str:
-    """Files as a list in DuckDB's SQL."""
-    return "[" + ", ".join("'" + f.replace("'", "''") + "'" for f in files) + "]"

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from urllib.parse import unquote
 
+from mlwarehouse.engines.embedded_log import entry_path
+
 
 def added_files(folder: Path, after: int | None, until: int) -> list[str] | None:
     """The files that brought new rows into a table.
@@ -24,7 +26,7 @@ def added_files(folder: Path, after: int | None, until: int) -> list[str] | None
     found: list[str] = []
     for version in range(0 if after is None else after + 1, until + 1):
         try:
-            lines = (folder / "_delta_log" / f"{version:020d}.json").read_text(encoding="utf-8").splitlines()
+            lines = entry_path(folder, version).read_text(encoding="utf-8").splitlines()
         except FileNotFoundError:
             return None
         for line in lines:

@@ -129,3 +129,25 @@ def test_a_table_restored_from_a_backup_is_told_from_the_one_that_was_folded(war
     assert restored.reading().kept is not None
     assert len(restored.search_runs()) == 7
     restored.close()
+
+
+def test_a_column_of_a_later_release_changes_no_answer(warehouse):
+    from deltalake import DeltaTable, Field, write_deltalake
+    from deltalake.schema import PrimitiveType
+
+    log(warehouse, 0, 2)
+    warehouse.maintain()
+    log(warehouse, 2, 3)
+    warehouse.flush()
+    for name in ("param_events", "metrics"):
+        table = DeltaTable(warehouse.root / "tables" / name)
+        rows = table.to_pyarrow_table()
+        table.alter.add_columns([Field("later", PrimitiveType("string"), nullable=True)])
+        copied = rows.slice(0, 1).append_column("later", [["x"]])
+        write_deltalake(table, copied, mode="append")
+    warehouse.close()
+    assert warehouse.reading().kept is not None
+    kept = answers(warehouse)
+    drop_states(warehouse.engine().tables)
+    for found, expected in zip(kept, answers(warehouse), strict=True):
+        pd.testing.assert_frame_equal(found, expected)

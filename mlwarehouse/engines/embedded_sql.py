@@ -1,0 +1,54 @@
+"""Pieces of DuckDB's SQL over the files of tables, for all who read them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mlwarehouse.tables import TableSpec
+
+DUCKDB_TYPES = {
+    "string": "VARCHAR",
+    "long": "BIGINT",
+    "integer": "INTEGER",
+    "double": "DOUBLE",
+    "boolean": "BOOLEAN",
+    "timestamp": "TIMESTAMPTZ",
+}
+
+
+def name(text: str) -> str:
+    """A name, whatever it consists of."""
+    return '"' + text.replace('"', '""') + '"'
+
+
+def file_list(files: Sequence[str]) -> str:
+    """Files as a list."""
+    return "[" + ", ".join("'" + f.replace("'", "''") + "'" for f in files) + "]"
+
+
+def columns_of(spec: TableSpec) -> str:
+    """The columns of a table, in order."""
+    return ", ".join(name(c.name) for c in spec.all_columns)
+
+
+def no_rows(spec: TableSpec) -> str:
+    """A query with a table's columns and no rows."""
+    nulls = ", ".join(f"CAST(NULL AS {DUCKDB_TYPES[c.type]}) AS {name(c.name)}" for c in spec.all_columns)
+    return f"SELECT {nulls} WHERE false"
+
+
+def rows_of_files(spec: TableSpec, files: Sequence[str]) -> str:
+    """A query for the rows of a table's files, with the columns that this release knows.
+
+    Args:
+        spec: The table.
+        files: Absolute paths.
+    """
+    if not files:
+        return no_rows(spec)
+    source = f"read_parquet({file_list(files)})"
+    if spec.version > 1:
+        # Files older than a column lack it, maybe all of them; only then is each file's own schema looked at.
+        by_name = f"SELECT * FROM read_parquet({file_list(files)}, union_by_name = true)"
+        source = f"({no_rows(spec)} UNION ALL BY NAME {by_name})"
+    return f"SELECT {columns_of(spec)} FROM {source}"
