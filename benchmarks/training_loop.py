@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from benchmarks.commit_rate import as_steps
-from benchmarks.harness import Bar, Benchmark, Measured, Side, answer_of, points
+from benchmarks.harness import Bar, Benchmark, Measured, Side, points
+from benchmarks.log_ten import Log, logged_by_mlflow, logged_by_tensorboard, logged_by_us
 
 BLOCK_STEPS = 50
 """Steps with logging, then as many without, so that what else the machine does meets both alike."""
-
-Log = Callable[[dict[str, float], int], Any]
 
 
 def slowdown(log: Log, n: int) -> tuple[float, dict[str, float]]:
@@ -61,58 +58,18 @@ def slowdown(log: Log, n: int) -> tuple[float, dict[str, float]]:
 
 
 def ours(place: Path, n: int) -> Measured:
-    """`run.log_metrics`, with the committer at work beside it."""
-    import mlwarehouse as mlw
-
-    warehouse = mlw.set_warehouse(place / "wh", capture_code=False)
-    with mlw.start_run(experiment="bench") as run:
-        value, extra = slowdown(run.log_metrics, n)
-    (row,) = mlw.sql(
-        "SELECT count(*) AS n, sum(value) AS s, max(step) AS m FROM metrics WHERE key LIKE 'm%'"
-    ).itertuples()
-    warehouse.flush()
-    warehouse.close()
-    return Measured(value, answer_of(int(row.n), float(row.s), int(row.m)), extra=extra)
+    """`run.log_metrics`; system metrics are captured beside it, as by default."""
+    return logged_by_us(place, n, slowdown)
 
 
 def tensorboard(place: Path, n: int) -> Measured:
-    """`SummaryWriter.add_scalar`, ten a step."""
-    import numpy as np
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-    from torch.utils.tensorboard import SummaryWriter
-
-    writer = SummaryWriter(str(place))
-
-    def log(metrics: dict[str, float], step: int) -> None:
-        for key, value in metrics.items():
-            writer.add_scalar(key, value, step)
-
-    value, extra = slowdown(log, n)
-    writer.close()
-    events = EventAccumulator(str(place), size_guidance={"scalars": 0, "tensors": 0})
-    events.Reload()
-    found = [(e.step, e.value) for key in events.Tags()["scalars"] for e in events.Scalars(key)]
-    # It stores single precision: what was logged is compared after the same rounding.
-    values = points(n)
-    single = np.sort(np.array(values, np.float32))
-    same = np.array_equal(single, np.sort(np.array([v for _, v in found], np.float32)))
-    answer = answer_of(len(found), sum(values) if same else float("nan"), max(s for s, _ in found))
-    return Measured(value, answer, extra=extra)
+    """`SummaryWriter.add_scalar`."""
+    return logged_by_tensorboard(place, n, slowdown)
 
 
 def mlflow_sync(place: Path, n: int) -> Measured:
-    """`mlflow.log_metrics` into SQLite, as most scripts call it."""
-    import sqlite3
-
-    import mlflow
-
-    mlflow.set_tracking_uri(f"sqlite:///{place}/mlflow.db")
-    mlflow.set_experiment("bench")
-    with mlflow.start_run():
-        value, extra = slowdown(lambda metrics, step: mlflow.log_metrics(metrics, step=step), n)
-    with sqlite3.connect(place / "mlflow.db") as db:
-        count, total, last = db.execute("select count(*), sum(value), max(step) from metrics").fetchone()
-    return Measured(value, answer_of(count, total, last), extra=extra)
+    """`mlflow.log_metrics`, as most scripts call it."""
+    return logged_by_mlflow(place, n, slowdown, synchronous=True)
 
 
 BENCHMARK = Benchmark(
