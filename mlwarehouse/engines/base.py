@@ -15,6 +15,7 @@ from mlwarehouse.tables import TableSpec
 if TYPE_CHECKING:
     import datetime as dt
 
+    import numpy as np
     import pyarrow as pa
 
 
@@ -61,6 +62,25 @@ class Reading:
     as_of: dt.datetime | None = None
     overlay: Mapping[str, pa.Table] = field(default_factory=dict)
     kept: Any = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class RunRows:
+    """What some runs have, read from where an engine keeps it run by run.
+
+    Attributes:
+        found: For each run that was asked for, whether it is in here with all that it has; of shape [n].
+        runs: A row for each found run, in the order asked: ``run_id`` and columns of the view `runs`.
+        metrics: Latest values: ``number``, ``key`` (the series; dictionary-encoded text), ``value`` (float64).
+        params: The same of params, whose values are text.
+        tags: The same of tags.
+    """
+
+    found: np.ndarray[Any, Any]
+    runs: pa.Table
+    metrics: pa.Table
+    params: pa.Table
+    tags: pa.Table
 
 
 class Engine(Protocol):
@@ -124,6 +144,33 @@ class Engine(Protocol):
         """A reading with all versions named and the kept folds that go with it, where this engine keeps any.
 
         A reading of a past moment stays as it is: a kept fold doesn't know when a row was recorded.
+        """
+        ...
+
+    def keeps_rows(self, reading: Reading) -> bool:
+        """Whether `rows_of_runs` has anything for a reading: then a run's number is an integer."""
+        ...
+
+    def rows_of_runs(self, reading: Reading, numbers: pa.Array, kinds: Sequence[str]) -> RunRows:
+        """What some runs have, of those for which it is kept run by run and nothing newer is known.
+
+        Args:
+            reading: A state for which `keeps_rows`.
+            numbers: The runs' numbers in it.
+            kinds: Which of ``metrics``, ``params`` and ``tags`` are wanted; the others stay empty.
+        """
+        ...
+
+    def row_of_run(self, reading: Reading, run_id: str) -> Mapping[str, Any] | None:
+        """All about one run, where this engine keeps it in one place and nothing newer is known.
+
+        Args:
+            reading: The state to look at.
+            run_id: The run's id.
+
+        Returns:
+            ``run_id``, columns of the view `runs`, and ``metrics``, ``params`` and ``tags`` as dictionaries; None where
+            the views must be asked.
         """
         ...
 

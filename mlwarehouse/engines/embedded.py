@@ -14,7 +14,7 @@ import duckdb
 import pyarrow as pa
 
 from mlwarehouse.engines import embedded_commit
-from mlwarehouse.engines.base import Appended, Reading, Txn
+from mlwarehouse.engines.base import Appended, Reading, RunRows, Txn
 from mlwarehouse.engines.casting import cast_strict, plain_types
 from mlwarehouse.engines.embedded_kept import PREFIX, Kept, KeptHandles, find_kept
 from mlwarehouse.engines.embedded_sql import columns_of, no_rows, rows_of_files
@@ -43,6 +43,7 @@ class EmbeddedEngine:
         # In an object store folds aren't kept: a question there is answered from events.
         is_local = isinstance(self.tables.storage, LocalStorage)
         self._kept = KeptHandles(derived_folder(self.tables)) if is_local else None
+        self._last_kept: Kept | None = None
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._lock = threading.Lock()
 
@@ -94,19 +95,17 @@ class EmbeddedEngine:
         """See `Engine.query`."""
         reading = reading or _NEWEST
         kept: Kept | None = reading.kept
-        question = compiled(sql, dialect="duckdb", prefix=PREFIX, kept=kept is not None)
-        if question.tables <= TABLES_BY_NAME.keys():
-            kept = None
+        question = compiled(sql, dialect="duckdb", prefix=PREFIX, kept=None if kept is None else kept.unsettled)
         check_marks(question.marks, parameters)
+        connection = self._connection_of_all()
         try:
-            if kept is None:
-                cursor = self._connection_of_all().cursor()
-                try:
-                    return self._answer(cursor, question, reading, parameters)
-                finally:
-                    cursor.close()
-            with kept.lock:
-                return self._answer(kept.prepare(self._connection_of_all()), question, reading, parameters)
+            cursor = connection.cursor()
+            try:
+                if kept is not None and not question.tables <= TABLES_BY_NAME.keys():
+                    cursor.execute(f"SET schema = '{kept.prepare(connection)}'")
+                return self._answer(cursor, question, reading, parameters)
+            finally:
+                cursor.close()
         except duckdb.Error as error:
             raise SqlError(f"The question failed: {_said(error)}") from error
 
@@ -117,7 +116,25 @@ class EmbeddedEngine:
         versions = {spec.name: reading.versions.get(spec.name, -1) for spec in TABLES}
         versions = {n: self.version(TABLES_BY_NAME[n]) if v < 0 else v for n, v in versions.items()}
         kept = find_kept(self._kept, self.tables, versions, reading.overlay)
+        last = self._last_kept
+        if kept is not None and last is not None and kept.is_same(last):
+            kept = last
+        self._last_kept = kept
         return replace(reading, versions=versions, kept=kept)
+
+    def keeps_rows(self, reading: Reading) -> bool:
+        """See `Engine.keeps_rows`."""
+        return reading.kept is not None
+
+    def rows_of_runs(self, reading: Reading, numbers: pa.Array, kinds: Sequence[str]) -> RunRows:
+        """See `Engine.rows_of_runs`."""
+        kept: Kept = reading.kept
+        return kept.pages.rows(numbers, kinds, kept.touched)
+
+    def row_of_run(self, reading: Reading, run_id: str) -> Mapping[str, Any] | None:
+        """See `Engine.row_of_run`."""
+        kept: Kept | None = reading.kept
+        return None if kept is None or run_id in kept.touched else kept.pages.row(run_id)
 
     def _answer(
         self,
@@ -134,6 +151,7 @@ class EmbeddedEngine:
     def close(self) -> None:
         """See `Engine.close`."""
         with self._lock:
+            self._last_kept = None
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None

@@ -15,6 +15,7 @@ import shutil
 import time
 import uuid
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from deltalake.transaction import AddAction, RemoveAction
 from mlwarehouse.disk import sync_path
 from mlwarehouse.engines.embedded_commit import reason, sync_log
 from mlwarehouse.engines.embedded_log import entry_path
+from mlwarehouse.engines.embedded_page_files import PART_RUNS, part_of, write_pages
 from mlwarehouse.engines.embedded_sql import file_list, rows_of_files
 from mlwarehouse.engines.embedded_tables import EmbeddedTables
 from mlwarehouse.engines.embedded_tail import added_files
@@ -34,9 +36,6 @@ from mlwarehouse.engines.render_states import fold_of_partition, nothing_kept
 from mlwarehouse.errors import StorageError
 from mlwarehouse.tables import TABLES_BY_NAME
 from mlwarehouse.tables.states import STATES, StateSpec
-
-PART_RUNS = 1 << 17
-"""Runs whose rows share a file."""
 
 REFRESH_ROWS = 50_000
 """Events behind a kept fold that are worth taking up; fewer are read as they are in a few milliseconds."""
@@ -149,7 +148,33 @@ def refresh(tables: EmbeddedTables, *, least_rows: int = REFRESH_ROWS) -> list[R
             raise StorageError(f"The kept fold of `{spec.view}` couldn't be refreshed: {reason(error)}") from error
         if outcome is not None:
             done.append(outcome)
+    if done:
+        try:
+            with _connected() as db:
+                write_pages(db, derived_folder(tables), kept_files(tables))
+        except (duckdb.Error, DeltaError, OSError) as error:
+            raise StorageError(f"The pages of runs couldn't be written: {reason(error)}") from error
     return done
+
+
+def kept_files(tables: EmbeddedTables) -> dict[str, list[str]]:
+    """The files of each kept fold, by view; folds that aren't kept yet are left out.
+
+    Raises:
+        DeltaError: One can't be read.
+    """
+    result = {}
+    for spec in STATES:
+        folder = derived_folder(tables) / spec.view
+        if DeltaTable.is_deltatable(str(folder)):
+            result[spec.view] = [str(folder / path) for path, _ in _files(DeltaTable(folder))]
+    return result
+
+
+def _connected() -> duckdb.DuckDBPyConnection:
+    db = duckdb.connect(config={"memory_limit": MEMORY, "autoinstall_known_extensions": "false"})
+    db.execute("SET TimeZone = 'UTC'")
+    return db
 
 
 def _refresh(tables: EmbeddedTables, spec: StateSpec, least_rows: int) -> Refreshed | None:
@@ -167,10 +192,9 @@ def _refresh(tables: EmbeddedTables, spec: StateSpec, least_rows: int) -> Refres
         # What came in since can't be told any more: start over from all that is there.
         drop_states(tables)
         kept, files = None, tables.at(source, version)[1]
-    with duckdb.connect(config={"memory_limit": MEMORY, "autoinstall_known_extensions": "false"}) as db:
-        db.execute("SET TimeZone = 'UTC'")
-        if not files:
-            return None
+    if not files:
+        return None
+    with _connected() as db:
         db.execute(f"CREATE VIEW raw AS {rows_of_files(source, files)}")
         (n_events,) = db.execute("SELECT count(*) FROM raw").fetchone() or (0,)
         is_late = start is not None and version - start >= REFRESH_COMMITS
@@ -178,18 +202,17 @@ def _refresh(tables: EmbeddedTables, spec: StateSpec, least_rows: int) -> Refres
             return None
         numbers = _number(tables, db)
         db.execute(f"CREATE VIEW run_numbers AS SELECT id, number FROM read_parquet({file_list(numbers)})")
-        db.execute("CREATE TABLE numbers AS SELECT * FROM run_numbers SEMI JOIN raw ON id = run_id")
-        db.execute(
-            "CREATE VIEW tail AS SELECT raw.* REPLACE (number AS run_id) FROM raw INNER JOIN numbers ON id = run_id"
-        )
-        parts = [p for (p,) in db.execute(f"SELECT DISTINCT number // {PART_RUNS} FROM numbers ORDER BY 1").fetchall()]
         old = _parts(kept) if kept is not None else {}
         folder.mkdir(parents=True, exist_ok=True)
         adds: list[AddAction | RemoveAction] = []
         now_ms = time.time_ns() // 1_000_000
-        for part in parts:
+        parts = _files_by_part(db, files)
+        for part, sources in parts.items():
+            # The names first, of one part only: a small table to look each event's run up in.
             db.execute(
-                f"CREATE OR REPLACE VIEW tail_{spec.source} AS SELECT * FROM tail WHERE run_id // {PART_RUNS} = {part}"
+                f"CREATE OR REPLACE TEMP TABLE tail_{spec.source} AS SELECT raw.* REPLACE (number AS run_id) "
+                f"FROM ({rows_of_files(source, sources)}) AS raw INNER JOIN "
+                f"(SELECT * FROM run_numbers WHERE number // {PART_RUNS} = {part}) AS numbers ON id = run_id"
             )
             _attach_old(db, spec, folder, old.get(part))
             adds.append(_write(db, fold_of_partition(spec), folder, part, now_ms, ROW_GROUP))
@@ -200,6 +223,22 @@ def _refresh(tables: EmbeddedTables, spec: StateSpec, least_rows: int) -> Refres
         _commit(kept, folder, adds, Transaction(COVERS, mark(tables.path(source), version)))
         kept.vacuum(retention_hours=RETENTION_HOURS, enforce_retention_duration=False, dry_run=False)
     return Refreshed(spec.view, n_events, len(parts))
+
+
+def _files_by_part(db: duckdb.DuckDBPyConnection, files: Sequence[str]) -> dict[int, list[str]]:
+    """Which of some files of events have any of a part's runs, by part.
+
+    Runs of one part have begun about the same time, and so have the events of a file: a part's events are in few files,
+    and looking through them all once spares looking through them all for each part.
+    """
+    rows = db.execute(
+        f"SELECT DISTINCT number // {PART_RUNS} AS part, filename FROM run_numbers INNER JOIN (SELECT DISTINCT run_id, "
+        f"filename FROM read_parquet({file_list(files)}, filename = true)) ON id = run_id ORDER BY part, filename"
+    ).fetchall()
+    result: dict[int, list[str]] = {}
+    for part, file in rows:
+        result.setdefault(part, []).append(file)
+    return result
 
 
 def _attach_old(db: duckdb.DuckDBPyConnection, spec: StateSpec, folder: Path, file: tuple[str, int] | None) -> None:
@@ -286,4 +325,4 @@ def _files(table: DeltaTable) -> list[tuple[str, int]]:
 
 
 def _parts(table: DeltaTable) -> dict[int, tuple[str, int]]:
-    return {int(path.partition("-")[0]): (path, size) for path, size in _files(table)}
+    return {part_of(path): (path, size) for path, size in _files(table)}

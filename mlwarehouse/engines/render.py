@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 import sqlglot
 from sqlglot import exp
@@ -24,6 +24,9 @@ from mlwarehouse.tables import TABLES_BY_NAME
 from mlwarehouse.tables.states import NUMBERED, STATES_BY_VIEW
 from mlwarehouse.tables.views import REPORTS, VIEWS
 
+Unsettled: TypeAlias = frozenset[str] | None
+"""The views whose kept folds have events behind them; None where folds aren't kept."""
+
 
 class NestingSpark(Spark):
     """Spark's dialect, which can nest common table expressions.
@@ -37,15 +40,15 @@ class NestingSpark(Spark):
         EXPRESSIONS_WITHOUT_NESTED_CTES: ClassVar[set[type[exp.Expr]]] = set()
 
 
-def needed(tree: exp.Expr, *, kept: bool = False) -> tuple[tuple[str, ...], frozenset[str]]:
+def needed(tree: exp.Expr, *, kept: Unsettled = None) -> tuple[tuple[str, ...], frozenset[str]]:
     """What a query needs.
 
     Args:
         tree: The query.
-        kept: Whether the views that have kept folds read these.
+        kept: Whether, and how, the views that have kept folds read these.
 
     Returns:
-        The names of the views, each after those it depends on, and the names of the tables; with ``kept``, those of
+        The names of the views, each after those it depends on, and the names of the tables; with kept folds, those of
         `mlwarehouse.engines.render_states` are among them.
 
     Raises:
@@ -73,16 +76,17 @@ def needed(tree: exp.Expr, *, kept: bool = False) -> tuple[tuple[str, ...], froz
 
 
 @cache
-def _body(name: str, kept: bool) -> exp.Query | None:
+def _body(name: str, kept: Unsettled) -> exp.Query | None:
     """The tree of a view, a report or a numbered view; None for a table's name."""
     if name in NUMBERED:
-        return over_state(NUMBERED[name]) if kept else numbered_over_view(NUMBERED[name])
+        view = NUMBERED[name]
+        return numbered_over_view(view) if kept is None else over_state(view, is_settled=view not in kept)
     if name not in VIEWS and name not in REPORTS:
         return None
-    return over_numbered(name) if kept and name in STATES_BY_VIEW else view_tree(name)
+    return over_numbered(name) if kept is not None and name in STATES_BY_VIEW else view_tree(name)
 
 
-def with_views(tree: exp.Query, *, leaves: Mapping[str, str], dialect: str, kept: bool = False) -> exp.Query:
+def with_views(tree: exp.Query, *, leaves: Mapping[str, str], dialect: str, kept: Unsettled = None) -> exp.Query:
     """Put the views a query needs in front of it, and name each table as the engine knows it.
 
     Args:
@@ -157,7 +161,7 @@ class Compiled:
 
 
 @lru_cache(maxsize=512)
-def compiled(sql: str, *, dialect: str, prefix: str, kept: bool = False) -> Compiled:
+def compiled(sql: str, *, dialect: str, prefix: str, kept: Unsettled = None) -> Compiled:
     """Parse a question, put the views in and render it; the same text is worked on once.
 
     Args:

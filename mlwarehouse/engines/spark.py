@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from mlwarehouse.engines import embedded_commit
-from mlwarehouse.engines.base import Appended, Reading, Txn
+from mlwarehouse.engines.base import Appended, Reading, RunRows, Txn
 from mlwarehouse.engines.casting import plain_types
 from mlwarehouse.engines.embedded import EmbeddedEngine
 from mlwarehouse.engines.parse import check_parameters, parse_select
@@ -113,6 +113,18 @@ class SparkEngine:
     def with_kept(self, reading: Reading) -> Reading:
         """See `Engine.with_kept`: this engine folds events."""
         return reading
+
+    def keeps_rows(self, reading: Reading) -> bool:  # noqa: ARG002
+        """See `Engine.keeps_rows`."""
+        return False
+
+    def rows_of_runs(self, reading: Reading, numbers: pa.Array, kinds: Sequence[str]) -> RunRows:
+        """See `Engine.rows_of_runs`; nothing is kept for Spark."""
+        raise NotImplementedError
+
+    def row_of_run(self, reading: Reading, run_id: str) -> Mapping[str, Any] | None:  # noqa: ARG002
+        """See `Engine.row_of_run`; nothing is kept for Spark."""
+        return None
 
     def close(self) -> None:
         """See `Engine.close`; the session is the caller's and stays."""

@@ -23,7 +23,7 @@ def spread(rows: pa.Table, *, key: str, value: str, numbers: pa.Array) -> dict[s
     """Make one column for each key of a long table.
 
     Args:
-        rows: A row per run and key, with the columns ``number``, `key` and `value`.
+        rows: A row per run and key, with the columns ``number``, `key` (text, or dictionary-encoded) and `value`.
         key: The column of keys.
         value: The column of values.
         numbers: The runs' numbers, in the order of the result.
@@ -33,10 +33,10 @@ def spread(rows: pa.Table, *, key: str, value: str, numbers: pa.Array) -> dict[s
     """
     if rows.num_rows == 0:
         return {}
-    encoded = _one_chunk(rows.column(key)).dictionary_encode()
+    encoded = one_chunk(rows.column(key).unify_dictionaries()).dictionary_encode()
     codes = encoded.indices.to_numpy(zero_copy_only=False)
-    where = pc.index_in(_one_chunk(rows.column("number")), value_set=numbers).to_numpy(zero_copy_only=False)
-    values = _one_chunk(rows.column(value))
+    where = pc.index_in(one_chunk(rows.column("number")), value_set=numbers).to_numpy(zero_copy_only=False)
+    values = one_chunk(rows.column(value))
     by_code = np.argsort(codes, kind="stable")
     bounds = np.searchsorted(codes[by_code], np.arange(len(encoded.dictionary) + 1))
     columns = {}
@@ -99,6 +99,7 @@ def with_nanoseconds(table: pa.Table) -> pa.Table:
     return table
 
 
-def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
+def one_chunk(column: pa.ChunkedArray) -> pa.Array:
+    """A column as one array."""
     chunk = column.combine_chunks()
     return chunk.chunk(0) if isinstance(chunk, pa.ChunkedArray) else chunk

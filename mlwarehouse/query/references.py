@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +12,10 @@ from mlwarehouse.query.fields import ATTRIBUTES_BY_NAME, Kind
 from mlwarehouse.query.names import Name
 
 JOINED_KINDS: tuple[Kind, ...] = ("metric", "param", "tag")
+
+
+CHOSEN = "chosen"
+"""The name of what is chosen first."""
 
 
 @dataclass
@@ -23,6 +28,7 @@ class Reference:
         alias: The name of its join.
         columns: Columns of the view that are needed.
         must_exist: Whether a key that no run has is a mistake; a question whether it is there isn't one.
+        is_required: Whether only runs that have it are looked for, so that it is among what is chosen first.
     """
 
     kind: Kind
@@ -30,6 +36,7 @@ class Reference:
     alias: str
     columns: set[str] = field(default_factory=set)
     must_exist: bool = False
+    is_required: bool = False
 
 
 class References:
@@ -72,18 +79,63 @@ class References:
             return exp.TryCast(this=result, to=exp.DataType.build("double"))
         return result
 
-    def joins(self) -> list[str]:
-        """The joins to `runs` that the references need, in SQL."""
-        return [self._join(reference) for reference in list(self.by_name.values())]
+    def require(self, condition: exp.Expr) -> bool:
+        """Whether a condition is about nothing but metrics, params and tags that a run must have for it to hold.
 
-    def _join(self, reference: Reference) -> str:
+        Those are required from then on.
+        """
+        # Each of these is unknown, and so is its NOT, where what it is about isn't there.
+        if list(condition.find_all(exp.Or, exp.Is, exp.Case, exp.Coalesce, exp.Query)):
+            return False
+        if any(isinstance(n.this.unnest(), exp.And | exp.Between) for n in condition.find_all(exp.Not)):
+            return False
+        by_alias = {r.alias: r for r in self.by_name.values()}
+        tables = {c.table for c in condition.find_all(exp.Column)}
+        if not tables or not tables <= by_alias.keys():
+            return False
+        for table in tables:
+            by_alias[table].is_required = True
+        return True
+
+    def placed(self, tree: exp.Expr) -> exp.Expr:
+        """A condition or a term with the names that columns have outside of what is chosen first."""
+        required = {r.alias for r in self.by_name.values() if r.is_required}
+        copied = tree.copy()
+        for column in list(copied.find_all(exp.Column)):
+            if column.table in required:
+                column.set("this", exp.to_identifier(f"{column.table}_{column.name}"))
+                column.set("table", exp.to_identifier(CHOSEN))
+        return copied
+
+    def joins(self) -> list[str]:
+        """The joins to `runs` that the references need beside what is chosen first, in SQL."""
+        return [
+            f"LEFT JOIN ({self._source(r)}) AS {r.alias} ON {r.alias}.number = runs.number"
+            for r in list(self.by_name.values())
+            if not r.is_required
+        ]
+
+    def choice(self, conditions: Sequence[str]) -> str:
+        """The query that chooses runs by what is required of them, in SQL.
+
+        Args:
+            conditions: What must hold.
+        """
+        required = [r for r in self.by_name.values() if r.is_required]
+        first = required[0].alias
+        columns = [f"{r.alias}.{column} AS {r.alias}_{column}" for r in required for column in sorted(r.columns)]
+        sources = [f"({self._source(r)}) AS {r.alias}" for r in required]
+        joins = [f"INNER JOIN {s} ON {r.alias}.number = {first}.number" for r, s in zip(required, sources, strict=True)]
+        return (
+            f"SELECT {', '.join([f'{first}.number', *columns])} FROM {' '.join([sources[0], *joins[1:]])} "
+            f"WHERE {' AND '.join(conditions)}"
+        )
+
+    def _source(self, reference: Reference) -> str:
         columns = ", ".join(["number", *sorted(reference.columns)])
         if reference.kind == "metric":
-            source = f"SELECT {columns} FROM numbered_metric_summaries WHERE {self.series_condition([reference.key])}"
-        else:
-            mark = self.mark(reference.key)
-            source = f"SELECT {columns} FROM numbered_{reference.kind}s WHERE key = {mark}"
-        return f"LEFT JOIN ({source}) AS {reference.alias} ON {reference.alias}.number = runs.number"
+            return f"SELECT {columns} FROM numbered_metric_summaries WHERE {self.series_condition([reference.key])}"
+        return f"SELECT {columns} FROM numbered_{reference.kind}s WHERE key = {self.mark(reference.key)}"
 
     def series_condition(self, series: list[str]) -> str:
         """SQL over `metric_summaries` that holds for some series, and of which the scan sees the keys."""
