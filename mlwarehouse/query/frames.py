@@ -42,6 +42,9 @@ def spread(rows: pa.Table, *, key: str, value: str, numbers: pa.Array) -> dict[s
     columns = {}
     for code, name in enumerate(encoded.dictionary.to_pylist()):
         picked = by_code[bounds[code] : bounds[code + 1]]
+        if not len(picked):
+            # A dictionary may have words of rows that were left out.
+            continue
         source = np.full(len(numbers), -1, dtype=np.int64)
         source[where[picked].astype(np.int64)] = picked
         columns[name] = values.take(pa.array(source, mask=source < 0))
