@@ -76,21 +76,44 @@ def to_frame(table: pa.Table, output_format: str) -> Any:
         MissingDependencyError: The library isn't installed.
     """
     check_format(output_format, FRAME_FORMATS)
+    if output_format == "pandas":
+        return to_pandas(table)
+    table = _without_dictionaries(table)
     if output_format == "arrow":
         return table
-    if output_format == "polars":
-        try:
-            import polars
-        except ImportError as error:
-            raise MissingDependencyError("Frames of polars need it installed: pip install polars.") from error
-        return polars.from_arrow(table)
-    return to_pandas(table)
+    try:
+        import polars
+    except ImportError as error:
+        raise MissingDependencyError("Frames of polars need it installed: pip install polars.") from error
+    return polars.from_arrow(table)
 
 
 def to_pandas(table: pa.Table) -> pd.DataFrame:
     """An Arrow table as a pandas frame with the usual types: text as objects, None where there is none."""
-    frame: pd.DataFrame = table.to_pandas()
-    return frame
+    if not any(pa.types.is_dictionary(field.type) for field in table.schema):
+        frame: pd.DataFrame = table.to_pandas()
+        return frame
+    import pandas
+
+    columns = {name: table.column(name) for name in table.column_names}
+    made = {n: _texts(c) if pa.types.is_dictionary(c.type) else c.to_pandas() for n, c in columns.items()}
+    return pandas.DataFrame(made, copy=False)
+
+
+def _texts(column: pa.ChunkedArray) -> np.ndarray[Any, Any]:
+    """Texts as objects, each made once, however many rows have it."""
+    array = one_chunk(column)
+    words = np.array([*array.dictionary.to_pylist(), None], dtype=object)
+    codes = array.indices if not array.null_count else pc.fill_null(array.indices, -1)
+    texts: np.ndarray[Any, Any] = words[codes.to_numpy()]
+    return texts
+
+
+def _without_dictionaries(table: pa.Table) -> pa.Table:
+    for index, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type):
+            table = table.set_column(index, field.name, table.column(index).cast(field.type.value_type))
+    return table
 
 
 def with_nanoseconds(table: pa.Table) -> pa.Table:
