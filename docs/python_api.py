@@ -29,6 +29,8 @@ HANDED_OUT: tuple[str, ...] = (
     "mlwarehouse.models.package.ModelPackage",
     "mlwarehouse.models.signature.Signature",
     "mlwarehouse.models.signature.Field",
+    "mlwarehouse.entities.KeptSnapshot",
+    "mlwarehouse.registry.Event",
     "mlwarehouse.parts.doctor.Health",
     "mlwarehouse.parts.doctor.SpoolHealth",
     "mlwarehouse.engines.embedded_checks.Damage",

@@ -53,12 +53,15 @@ class Reading:
     Attributes:
         versions: Table version by table name; a table that isn't named is read at its newest version.
         as_of: Only rows recorded at or before this moment count; None means all.
+        now: The moment that counts as the present, for what depends on it, such as `runs.is_lost`; None means the
+            clock's.
         overlay: Rows that are logged and not yet committed, by table name, in the table's Arrow schema.
         kept: An engine's own: the kept folds that go with this reading, so that all questions about it use the same.
     """
 
     versions: Mapping[str, int] = field(default_factory=dict)
     as_of: dt.datetime | None = None
+    now: dt.datetime | None = None
     overlay: Mapping[str, pa.Table] = field(default_factory=dict)
     kept: Any = field(default=None, compare=False, repr=False)
 

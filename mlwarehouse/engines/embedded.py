@@ -94,7 +94,9 @@ class EmbeddedEngine:
         """See `Engine.query`."""
         reading = reading or _NEWEST
         kept: Kept | None = reading.kept
-        question = compiled(sql, dialect="duckdb", prefix=PREFIX, kept=kept is not None)
+        # By a variable of the connection's, so that the same question at another moment is the same text.
+        now = None if reading.now is None else "GETVARIABLE('mlw_now')"
+        question = compiled(sql, dialect="duckdb", prefix=PREFIX, kept=kept is not None, now=now)
         if question.tables <= TABLES_BY_NAME.keys():
             kept = None
         check_marks(question.marks, parameters)
@@ -128,6 +130,8 @@ class EmbeddedEngine:
     ) -> pa.Table:
         for name in question.tables & TABLES_BY_NAME.keys():
             self._attach(cursor, TABLES_BY_NAME[name], reading)
+        if reading.now is not None:
+            cursor.execute(f"SET VARIABLE mlw_now = {_moment(reading.now)}")
         result: pa.Table = cursor.execute(question.text, dict(parameters) if parameters else None).to_arrow_table()
         return plain_types(result)
 

@@ -95,7 +95,8 @@ class SparkEngine:
         # Names of this call alone: a session is shared by threads, and by the user's own views.
         call = uuid.uuid4().hex
         leaves = {table: f"mlw_{call}_{table}" for table in tables}
-        whole = with_views(bound(tree, parameters or {}), leaves=leaves, dialect="spark")
+        now = f"TIMESTAMPTZ '{_moment(reading.now)}'" if reading is not None and reading.now is not None else None
+        whole = with_views(bound(tree, parameters or {}), leaves=leaves, dialect="spark", now=now)
         text = render(whole, dialect="spark")
         attached = []
         try:
@@ -129,8 +130,7 @@ class SparkEngine:
         frame = reader.load(str(self._embedded.tables.path(spec)))
         rows = frame.selectExpr(*_declared(spec, frozenset(frame.columns)))
         if reading.as_of is not None:
-            moment = reading.as_of.astimezone(dt.UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
-            return rows.where(f"recorded_at <= TIMESTAMP '{moment} UTC'")
+            return rows.where(f"recorded_at <= TIMESTAMP '{_moment(reading.as_of)}'")
         overlay = reading.overlay.get(spec.name)
         if overlay is not None and overlay.num_rows:
             rows = rows.unionAll(self.spark.createDataFrame(overlay.select([c.name for c in spec.all_columns])))
@@ -172,6 +172,10 @@ def _create_view(spark: SparkSession, name: str, query: str) -> None:
         spark.sql(f"CREATE OR REPLACE TEMPORARY VIEW `{name}` AS {query}")
     except spark_failures() as error:
         raise StorageError(f"`{name}` can't be registered in the Spark session: {reason(error)}") from error
+
+
+def _moment(when: dt.datetime) -> str:
+    return f"{when.astimezone(dt.UTC):%Y-%m-%d %H:%M:%S.%f} UTC"
 
 
 def _declared(spec: TableSpec, there: frozenset[str]) -> list[str]:
