@@ -30,6 +30,8 @@ HANDED_OUT: tuple[str, ...] = (
     "mlwarehouse.models.signature.Signature",
     "mlwarehouse.models.signature.Field",
     "mlwarehouse.entities.KeptSnapshot",
+    "mlwarehouse.query.ChangePage",
+    "mlwarehouse.query.Change",
     "mlwarehouse.registry.Event",
     "mlwarehouse.parts.doctor.Health",
     "mlwarehouse.parts.doctor.SpoolHealth",

@@ -12,7 +12,7 @@ import typer
 from mlwarehouse._version import __version__
 from mlwarehouse.cli_output import Progress, note, print_json, print_rows, record
 from mlwarehouse.entities import KeptSnapshot
-from mlwarehouse.errors import MissingDependencyError, WarehouseError
+from mlwarehouse.errors import InvalidInputError, MissingDependencyError, WarehouseError
 from mlwarehouse.warehouse import Warehouse
 
 app = typer.Typer(
@@ -355,6 +355,66 @@ def _kept_row(kept: KeptSnapshot) -> dict[str, Any]:
     taken_at = dt.datetime.fromtimestamp(kept.snapshot.taken_at / 1000, dt.UTC)
     said = {"name": kept.name, "taken_at": taken_at, "kept_by": kept.kept_by, "note": kept.note}
     return said | {"snapshot": str(kept.snapshot)}
+
+
+@app.command()
+def changes(
+    warehouse: WarehouseOption = None,
+    since: Annotated[
+        str | None, typer.Option("--since", help="A time, a snapshot or cursor, or the name of a kept snapshot.")
+    ] = None,
+    until: Annotated[str | None, typer.Option("--until", help="The same, to stop at.")] = None,
+    kind: Annotated[list[str] | None, typer.Option("--kind", "-k", help="Only of this kind; may repeat.")] = None,
+    experiment: Annotated[
+        list[str] | None, typer.Option("--experiment", "-e", help="Only of this experiment; may repeat.")
+    ] = None,
+    best: Annotated[
+        list[str] | None, typer.Option("--best", metavar="METRIC=min|max", help="Tell new bests of it; may repeat.")
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow", help="Wait for new ones, until Ctrl-C.")] = False,
+    cursor_file: Annotated[
+        Path | None, typer.Option("--cursor-file", help="Go on from the cursor in this file, and keep it there.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell what happened across all tables, in order. With --json --follow: a line for each.
+
+    Example: mlwarehouse changes --since 2026-11-01 --kind run_finished --best "loss=min" --follow --json
+    """
+    if follow and until is not None:
+        raise InvalidInputError("--follow waits for what is to come, so it has no --until; leave one out.")
+    if cursor_file is not None and cursor_file.exists():
+        since = cursor_file.read_text(encoding="utf-8").strip()
+    directions = {key: direction for key, _, direction in (b.rpartition("=") for b in best or ())}
+    found = Warehouse(warehouse)
+    pages = (
+        found.changes(since, kinds=kind, experiments=experiment, best=directions, follow=True)
+        if follow
+        else [found.changes(since, until, kinds=kind, experiments=experiment, best=directions)]
+    )
+    for page in pages:
+        rows = [record(change) for change in page]
+        if as_json and follow:
+            for row in rows:
+                print_json(row)
+        elif as_json:
+            print_json({"cursor": page.cursor, "changes": rows})
+        else:
+            shown = ["recorded_at", "kind", "run_id", "model_name", "model_version", "key", "value", "number", "step"]
+            print_rows(rows, as_json=False, columns=shown)
+        # Or a program behind a pipe would wait for what has happened long ago.
+        sys.stdout.flush()
+        if cursor_file is not None and page.cursor is not None:
+            _keep_cursor(cursor_file, page.cursor)
+
+
+def _keep_cursor(path: Path, cursor: str) -> None:
+    from mlwarehouse.ingest.spool_folder import replace
+
+    try:
+        replace(path, cursor)
+    except OSError as error:
+        raise InvalidInputError(f"The cursor can't be kept in `{path}`: {error}") from error
 
 
 @models_app.command("list")

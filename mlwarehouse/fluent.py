@@ -208,6 +208,11 @@ def get_run(run_id: str, **options: Any) -> Any:
     return get_warehouse().get_run(run_id, **options)
 
 
+def changes(since: Any = None, until: Any = None, **options: Any) -> Any:
+    """Tell what happened, as events in one order; see `Warehouse.changes`."""
+    return get_warehouse().changes(since, until, **options)
+
+
 def snapshot(**options: Any) -> Any:
     """Take a snapshot of all tables, and keep it with ``keep=True``; see `Warehouse.snapshot`."""
     return get_warehouse().snapshot(**options)

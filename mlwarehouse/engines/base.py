@@ -52,6 +52,10 @@ class Reading:
 
     Attributes:
         versions: Table version by table name; a table that isn't named is read at its newest version.
+        since: Only rows that came after these versions, by table name, and before `versions`; a table that isn't named
+            has all its rows. Tables then also have a column ``_commit_version``, the version that a row came with (the
+            newest one for a table that isn't named), and ``as_of``, ``overlay`` and views don't count. None means that
+            rows count whenever they came.
         as_of: Only rows recorded at or before this moment count; None means all.
         now: The moment that counts as the present, for what depends on it, such as `runs.is_lost`; None means the
             clock's.
@@ -60,6 +64,7 @@ class Reading:
     """
 
     versions: Mapping[str, int] = field(default_factory=dict)
+    since: Mapping[str, int] | None = None
     as_of: dt.datetime | None = None
     now: dt.datetime | None = None
     overlay: Mapping[str, pa.Table] = field(default_factory=dict)

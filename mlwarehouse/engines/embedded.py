@@ -17,7 +17,7 @@ from mlwarehouse.engines import embedded_commit
 from mlwarehouse.engines.base import Appended, Reading, Txn
 from mlwarehouse.engines.casting import cast_strict, plain_types
 from mlwarehouse.engines.embedded_kept import PREFIX, Kept, KeptHandles, find_kept
-from mlwarehouse.engines.embedded_sql import columns_of, no_rows, rows_of_files
+from mlwarehouse.engines.embedded_sql import COMMIT_VERSION, columns_of, no_rows, rows_by_version, rows_of_files
 from mlwarehouse.engines.embedded_states import derived_folder
 from mlwarehouse.engines.embedded_tables import EmbeddedTables, check_known
 from mlwarehouse.engines.parse import check_marks
@@ -162,6 +162,10 @@ class EmbeddedEngine:
     def _attach(self, cursor: duckdb.DuckDBPyConnection, spec: TableSpec, reading: Reading) -> None:
         """Make a table visible to one cursor, as a view of its own over files and overlay."""
         version = reading.versions.get(spec.name)
+        if reading.since is not None:
+            rows = self._since(spec, reading.since.get(spec.name, -1), version)
+            cursor.execute(f"CREATE OR REPLACE TEMP VIEW mlw_table_{spec.name} AS {rows}")
+            return
         _, files = self.tables.at(spec, version)
         parts = []
         if files:
@@ -180,6 +184,14 @@ class EmbeddedEngine:
         if not parts:
             parts.append(no_rows(spec))
         cursor.execute(f"CREATE OR REPLACE TEMP VIEW mlw_table_{spec.name} AS {' UNION ALL '.join(parts)}")
+
+    def _since(self, spec: TableSpec, after: int, version: int | None) -> str:
+        """A query for the rows that came after a version; -1 means all, whatever their versions were."""
+        if after < 0:
+            newest, files = self.tables.at(spec, version)
+            return f"SELECT *, {newest} AS {COMMIT_VERSION} FROM ({rows_of_files(spec, files)})"
+        until = self.version(spec) if version is None else version
+        return rows_by_version(spec, self.tables.added(spec, after, until))
 
 
 def _said(error: duckdb.Error) -> str:

@@ -15,6 +15,7 @@ from deltalake.schema import PrimitiveType
 from mlwarehouse.engines.embedded_cache import FileCache
 from mlwarehouse.engines.embedded_commit import CHECKPOINT_INTERVAL, open_table, reason, sync_log
 from mlwarehouse.engines.embedded_past import gone
+from mlwarehouse.engines.embedded_tail import added_by_version
 from mlwarehouse.engines.pins import read_pins
 from mlwarehouse.errors import StorageError, UnsupportedTableError
 from mlwarehouse.storage import LocalStorage, Storage, storage_of
@@ -183,6 +184,29 @@ class EmbeddedTables:
             if version is not None and version != newest:
                 return version, self._older(spec, version, newest)
             return newest, self._local(spec, _paths(table))
+
+    def added(self, spec: TableSpec, after: int, until: int) -> list[tuple[int, str]]:
+        """The files that brought new rows between two versions.
+
+        Args:
+            spec: The table.
+            after: The version behind which to look.
+            until: The last version to look at.
+
+        Returns:
+            The version that a file came with, and its absolute local path or that of a copy; oldest version first.
+
+        Raises:
+            SnapshotGoneError: It can't be told any more.
+            StorageError: The table can't be read, or its files can't be fetched.
+        """
+        newest = self.handle(spec).version()
+        if max(after, until) > newest:
+            raise gone(self.place(spec), spec, max(after, until), newest, "")
+        found = added_by_version(self.place(spec), spec, after, until)
+        root = self.place(spec).uri
+        paths = self._local(spec, [f"{root}/{name}" for _, name in found])
+        return [(version, path) for (version, _), path in zip(found, paths, strict=True)]
 
     def _older(self, spec: TableSpec, version: int, newest: int) -> list[str]:
         """The files of a version that isn't the newest."""

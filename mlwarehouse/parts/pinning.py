@@ -75,10 +75,14 @@ class Pinning(Base):
         remove_pin(self.root, name)
 
     def _taken(self) -> Snapshot:
+        self.flush()
+        return self._state()
+
+    def _state(self) -> Snapshot:
+        """What is committed at this moment."""
         from mlwarehouse.engines.embedded_past import check_of
         from mlwarehouse.tables import TABLES_BY_NAME
 
-        self.flush()
         versions = self.versions()
         tables = self.engine().tables
         found = {name: check_of(tables.place(TABLES_BY_NAME[name]), version) for name, version in versions.items()}
