@@ -13,7 +13,7 @@ from mlwarehouse import location
 from mlwarehouse.artifacts import ArtifactStore
 from mlwarehouse.config import Settings, load_settings
 from mlwarehouse.entities import Snapshot
-from mlwarehouse.errors import InvalidInputError, SnapshotGoneError, StorageError
+from mlwarehouse.errors import InvalidInputError, NotFoundError, SnapshotGoneError, StorageError
 from mlwarehouse.location import Location
 from mlwarehouse.storage import LocalStorage, Storage, open_storage
 
@@ -211,7 +211,10 @@ class Base:
             from mlwarehouse.engines.pins import find_pin
 
             self.place()
-            snapshot = find_pin(self.root, at).kept.snapshot
+            try:
+                snapshot = find_pin(self.root, at).kept.snapshot
+            except NotFoundError as error:
+                raise NotFoundError(f"{error}{self._said_of_purges()}") from None
         if snapshot.warehouse_id != self.warehouse_id:
             raise InvalidInputError(
                 f"The snapshot belongs to warehouse `{snapshot.warehouse_id}`; this one, at `{self.uri}`, is "
@@ -222,6 +225,11 @@ class Base:
             self.check_versions(snapshot.versions, snapshot.checks)
             self._checked.add(text)
         return snapshot
+
+    def _said_of_purges(self) -> str:
+        question = "SELECT max(recorded_at) AS at FROM audit WHERE action = 'purge'"
+        at = self.engine().query(question).column("at")[0].as_py()
+        return "" if at is None else f" A purge on {at:%Y-%m-%d %H:%M} UTC took all that were kept before it."
 
     def check_versions(self, versions: Mapping[str, int], checks: Mapping[str, int]) -> None:
         """Look whether the tables' versions are those that somebody has seen.

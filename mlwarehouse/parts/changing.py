@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from mlwarehouse.query import ChangePage
 
 
+EMPTY_EVERY_S = 60.0
+"""Who follows gets a page as often as this also when nothing was told, so that the cursor he keeps stays young."""
+
+
 class Changing(Pinning):
     """The change feed."""
 
@@ -78,7 +82,8 @@ class Changing(Pinning):
             poll_s: How often to look for new ones, in seconds, with `follow`.
 
         Returns:
-            A page of changes with a cursor; with `follow` an iterator of pages that aren't empty.
+            A page of changes with a cursor; with `follow` an iterator of pages, empty ones only once a minute, so that
+            the cursor doesn't grow old.
 
         Raises:
             InvalidInputError: No such kind or direction, something that is no time and no snapshot, or `until` with
@@ -96,6 +101,8 @@ class Changing(Pinning):
                 raise InvalidInputError("`follow` waits for what is to come, so it has no `until`; leave one out.")
             return self._follow(start, kinds, experiments, best, poll_s)
         end = self._point(until)
+        if isinstance(start, Snapshot) and isinstance(end, Snapshot) and _is_behind(end, start):
+            raise InvalidInputError("`until` is an earlier state than `since`; exchange them.")
         stop = self._taken() if not isinstance(end, Snapshot) else end
         return self._page(start, stop, kinds, experiments, best, None if isinstance(end, Snapshot) else end)
 
@@ -146,13 +153,15 @@ class Changing(Pinning):
         best: Mapping[str, str] | None,
         poll_s: float,
     ) -> Iterator[ChangePage]:
+        told_at = time.monotonic()
         while True:
             if not isinstance(start, Snapshot) or start.versions != self.versions():
                 stop = self._state()
                 page = self._page(start, stop, kinds, experiments, best, None)
                 start = stop
-                if page:
+                if page or time.monotonic() - told_at > EMPTY_EVERY_S:
                     yield page
+                    told_at = time.monotonic()
             time.sleep(poll_s)
 
     def _page(
@@ -191,6 +200,10 @@ class Changing(Pinning):
         if isinstance(when, Snapshot) or (isinstance(when, str) and not _is_time(when)):
             return self.find_snapshot(when)
         return moment(when)
+
+
+def _is_behind(one: Snapshot, other: Snapshot) -> bool:
+    return any(one.versions.get(name, version) < version for name, version in other.versions.items())
 
 
 def _is_time(text: str) -> bool:

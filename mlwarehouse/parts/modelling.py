@@ -209,7 +209,12 @@ class Modelling(Recording, Asking):
             source = version.source or ""
         if source.startswith("runs:/"):
             run_id, _, path = source.removeprefix("runs:/").strip("/").partition("/")
-            folder = self._fetch(run_id, path, model_uri, self.reading(as_of=as_of, at=at))
+            reading = self.reading(as_of=as_of, at=at)
+            if version is not None and not self._artifact_files(run_id, path, reading):
+                # A version is recorded at once, and the files that it was made from with the committer's next batch:
+                # there was a moment between. Its digest says whether those of now are they.
+                reading = self.reading()
+            folder = self._fetch(run_id, path, model_uri, reading)
         elif "://" in source or ":/" in source:
             raise InvalidInputError(
                 f"`{model_uri}` isn't a model's address; it is models:/<name>/<version>, models:/<name>@<alias>, "

@@ -152,6 +152,10 @@ def test_what_can_be_asked_afterwards_and_what_not(mixed):
     assert warehouse.snapshots() == []
     from mlwarehouse.errors import SnapshotGoneError
 
+    with pytest.raises(
+        NotFoundError, match=r"no kept snapshot `before`\. A purge on .* took all that were kept before"
+    ):
+        warehouse.sql("SELECT count(*) FROM metrics", at="before")
     fresh = Warehouse(root, committer="off")
     with pytest.raises(SnapshotGoneError, match=r"a purge on .* deleted the table's past .*Ask `as_of`"):
         fresh.sql("SELECT count(*) FROM metrics", at=pin)

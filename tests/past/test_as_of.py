@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import inspect
 import random
@@ -153,6 +154,11 @@ def test_a_run_is_lost_as_of_a_moment_and_not_by_the_clock(machine):
         return warehouse.sql("SELECT is_lost FROM runs", output_format="arrow", **when).column("is_lost")[0].as_py()
 
     assert is_lost() is True
+    snapshot = dataclasses.replace(warehouse.snapshot(), taken_at=int(began.timestamp() * 1000))
+    assert is_lost(at=snapshot) is False
+    warehouse.maintain()
+    # Of folds that are kept, too.
+    assert is_lost(at=snapshot) is False
     assert is_lost(at=warehouse.snapshot()) is True
     assert is_lost(as_of=began + dt.timedelta(minutes=2)) is True
     assert is_lost(as_of=began + dt.timedelta(seconds=30)) is False

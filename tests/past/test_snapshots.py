@@ -10,8 +10,10 @@ import time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from mlwarehouse import Snapshot, Warehouse
+from mlwarehouse.cli import app
 from mlwarehouse.engines.embedded_gc import collect_garbage
 from mlwarehouse.engines.embedded_log import log_entries
 from mlwarehouse.engines.pins import pinned_files
@@ -180,6 +182,35 @@ def test_what_can_not_be_meant_is_refused(machine):
     later = json.dumps(json.loads(str(taken)) | {"form": 2})
     with pytest.raises(InvalidInputError, match="written by a later release"):
         warehouse.search_runs(at=later)
+
+
+def test_on_the_command_line(machine, monkeypatch):
+    monkeypatch.setenv("MLWAREHOUSE_COMMITTER", "off")
+    warehouse = machine("a")
+    filled(warehouse)
+
+    def run(*arguments: str) -> str:
+        done = CliRunner().invoke(app, [*arguments, "--warehouse", str(warehouse.root)])
+        if done.exception is not None:
+            raise done.exception
+        return done.stdout
+
+    text = run("snapshot").strip()
+    assert Snapshot.parse(run("snapshot", "--keep", "paper", "--note", "table 2")).versions == warehouse.versions()
+    log_run(warehouse, "later")
+    for at in (text, "paper"):
+        assert len(json.loads(run("runs", "--at", at, "--json"))) == 2
+        assert json.loads(run("sql", "SELECT count(*) AS n FROM runs", "--at", at, "--json")) == [{"n": 2}]
+        assert [v["version"] for v in json.loads(run("models", "list", "--at", at, "--json"))] == [1]
+    assert json.loads(run("runs", "--as-of", "2020-01-01", "--json")) == []
+    assert len(json.loads(run("models", "history", "m", "--at", "paper", "--json"))) == 3
+    (kept,) = json.loads(run("snapshot", "--list", "--json"))
+    assert (kept["name"], kept["note"]) == ("paper", "table 2")
+    assert "kept snapshot: name paper" in run("doctor")
+    run("snapshot", "--release", "paper")
+    assert warehouse.snapshots() == []
+    with pytest.raises(InvalidInputError, match="add `keep=True`"):
+        run("snapshot", "--note", "lost")
 
 
 @given(
