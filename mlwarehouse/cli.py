@@ -385,6 +385,9 @@ def changes(
         raise InvalidInputError("--follow waits for what is to come, so it has no --until; leave one out.")
     if cursor_file is not None and cursor_file.exists():
         since = cursor_file.read_text(encoding="utf-8").strip()
+    for asked in best or ():
+        if not asked.endswith(("=min", "=max")):
+            raise InvalidInputError(f"`--best {asked}` doesn't say what is better: write `--best {asked}=min` or =max.")
     directions = {key: direction for key, _, direction in (b.rpartition("=") for b in best or ())}
     found = Warehouse(warehouse)
     pages = (

@@ -181,6 +181,8 @@ class Snapshot:
                 )
             versions = {str(k): int(v) for k, v in values["versions"].items()}
             checks = {str(k): int(v, 16) for k, v in values.get("checks", {}).items()}
+            if min(versions.values(), default=0) < 0 or not checks.keys() <= versions.keys():
+                raise ValueError("versions that no table has")
             return cls(str(values["warehouse_id"]), int(values["taken_at"]), versions, checks)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InvalidInputError(

@@ -203,6 +203,11 @@ class Base:
             SnapshotGoneError: The tables aren't those that it was taken of: they were restored from a backup, or this
                 copy of the warehouse went its own way.
         """
+        if not isinstance(at, Snapshot | str):
+            raise InvalidInputError(
+                "A snapshot is what `snapshot()` returned, its text, or the name of a kept one; got "
+                f"{type(at).__name__}."
+            )
         if isinstance(at, Snapshot):
             snapshot = at
         elif at.lstrip().startswith("{") or not isinstance(self.storage, LocalStorage):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import reduce
@@ -13,8 +14,6 @@ from mlwarehouse.parts.base import moment
 from mlwarehouse.parts.pinning import Pinning
 
 if TYPE_CHECKING:
-    import datetime as dt
-
     from pyspark.sql import DataFrame, SparkSession
 
     from mlwarehouse.query import ChangePage
@@ -199,6 +198,11 @@ class Changing(Pinning):
             return None
         if isinstance(when, Snapshot) or (isinstance(when, str) and not _is_time(when)):
             return self.find_snapshot(when)
+        if not isinstance(when, str | dt.date):
+            raise InvalidInputError(
+                f"`since` and `until` are a cursor, a snapshot or a moment; got {type(when).__name__}. Of a page of "
+                "changes pass its `cursor`."
+            )
         return moment(when)
 
 

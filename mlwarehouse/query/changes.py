@@ -129,6 +129,8 @@ def chosen_kinds(kinds: Sequence[str] | None, best: Mapping[str, str] | None) ->
     """
     if isinstance(kinds, str):
         raise InvalidInputError(f"`kinds` must be a list; got the text `{kinds}`. Write [{kinds!r}].")
+    if best is not None and not isinstance(best, Mapping):
+        raise InvalidInputError(f"`best` is a mapping such as {{'val/loss': 'min'}}; got {type(best).__name__}.")
     for key, direction in (best or {}).items():
         if direction not in ("min", "max"):
             raise InvalidInputError(f"`best` says `{direction}` of `{key}`; say `min` or `max`, whichever is better.")

@@ -141,7 +141,8 @@ def test_only_what_was_asked_for(machine):
         ({"kinds": "run_started"}, "must be a list"),
         ({"kinds": ["new_best"]}, "Say of which metrics"),
         ({"best": {"loss": "low"}}, "say `min` or `max`"),
-        ({"since": 3}, "A time is a datetime"),
+        ({"best": ["loss"]}, "is a mapping such as"),
+        ({"since": before}, "pass its `cursor`"),
         ({"until": moment, "follow": True}, "leave one out"),
     ):
         with pytest.raises(InvalidInputError, match=said):

@@ -179,6 +179,12 @@ def test_what_can_not_be_meant_is_refused(machine):
         warehouse.search_runs(at="two words")
     with pytest.raises(InvalidInputError, match="isn't a snapshot"):
         warehouse.search_runs(at='{"versions": 3}')
+    values = json.loads(str(taken))
+    for wrong in ({"versions": {"metrics": -1}}, {"versions": {"metrics": 0}}):
+        with pytest.raises(InvalidInputError, match="isn't a snapshot"):
+            warehouse.search_runs(at=json.dumps(values | wrong))
+    with pytest.raises(InvalidInputError, match="the name of a kept one; got int"):
+        warehouse.search_runs(at=3)
     later = json.dumps(json.loads(str(taken)) | {"form": 2})
     with pytest.raises(InvalidInputError, match="written by a later release"):
         warehouse.search_runs(at=later)
