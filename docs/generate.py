@@ -15,6 +15,7 @@ from typing import Any
 from docs.python_api import NOTE, python_page
 from mlwarehouse import errors
 from mlwarehouse.config import ENVIRONMENT_PREFIX, SETTINGS
+from mlwarehouse.query.change_kinds import KINDS
 from mlwarehouse.tables import ENVELOPE, EVENT_ORDER, TABLES, Column
 from mlwarehouse.tables.views import REPORTS, VIEWS, ViewSpec, view
 
@@ -60,6 +61,22 @@ def views_page() -> str:
     lines += ["", "## Reports", "", "Views for dashboards and BI tools, in `sql/reports`."]
     for name in REPORTS:
         lines += _view(view(name), level="###")
+    return _page(lines)
+
+
+def changes_page() -> str:
+    """Every kind of change."""
+    lines = [
+        "# Kinds of changes",
+        "",
+        "What [`changes`](../changes.md) tells of. Each has `kind`, `event_at`, `recorded_at`, and what it concerns: "
+        "`experiment_id`, `run_id`, `model_name`, `model_version`. What `key`, `value`, `number` and `step` say "
+        "depends on the kind; where nothing is said, `key` and `value` are those of the row.",
+        "",
+        "| kind | table | what it tells |",
+        "| --- | --- | --- |",
+    ]
+    lines += [f"| `{kind.name}` | `{kind.table}` | {_cell(kind.doc)} |" for kind in KINDS]
     return _page(lines)
 
 
@@ -121,6 +138,7 @@ def errors_page() -> str:
 PAGES: dict[str, Callable[[], str]] = {
     "tables.md": tables_page,
     "views.md": views_page,
+    "changes.md": changes_page,
     "settings.md": settings_page,
     "cli.md": cli_page,
     "errors.md": errors_page,

@@ -29,6 +29,10 @@ HANDED_OUT: tuple[str, ...] = (
     "mlwarehouse.models.package.ModelPackage",
     "mlwarehouse.models.signature.Signature",
     "mlwarehouse.models.signature.Field",
+    "mlwarehouse.entities.KeptSnapshot",
+    "mlwarehouse.query.ChangePage",
+    "mlwarehouse.query.Change",
+    "mlwarehouse.registry.Event",
     "mlwarehouse.parts.doctor.Health",
     "mlwarehouse.parts.doctor.SpoolHealth",
     "mlwarehouse.engines.embedded_checks.Damage",
@@ -107,7 +111,8 @@ def _methods(cls: type, level: str = "###") -> list[str]:
 def _public(cls: type) -> Iterator[tuple[str, Any]]:
     """Public methods and properties with a docstring, in the order of their definition, base classes first."""
     found: dict[str, Any] = {}
-    for base in reversed(cls.__mro__[:-1]):
+    # What Python's own classes bring is in Python's documentation.
+    for base in (b for b in reversed(cls.__mro__[:-1]) if b.__module__.partition(".")[0] == "mlwarehouse"):
         for name, member in vars(base).items():
             plain = member.__func__ if isinstance(member, classmethod | staticmethod) else member
             is_code = inspect.isfunction(plain) or isinstance(plain, property | cached_property)

@@ -20,6 +20,7 @@ from mlwarehouse.errors import WarehouseError
 from mlwarehouse.fluent import (
     active_run,
     bulk_log_metrics,
+    changes,
     delete_model_alias,
     delete_tag,
     end_run,
@@ -76,6 +77,7 @@ __all__ = [
     "__version__",
     "active_run",
     "bulk_log_metrics",
+    "changes",
     "delete_model_alias",
     "delete_tag",
     "end_run",

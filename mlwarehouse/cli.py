@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +11,8 @@ import typer
 
 from mlwarehouse._version import __version__
 from mlwarehouse.cli_output import Progress, note, print_json, print_rows, record
-from mlwarehouse.errors import MissingDependencyError, WarehouseError
+from mlwarehouse.entities import KeptSnapshot
+from mlwarehouse.errors import InvalidInputError, MissingDependencyError, WarehouseError
 from mlwarehouse.warehouse import Warehouse
 
 app = typer.Typer(
@@ -31,6 +33,12 @@ WarehouseOption = Annotated[
     typer.Option(
         "--warehouse", "-w", metavar="URI", help="The warehouse's folder; else MLWAREHOUSE_URI or ./mlwarehouse."
     ),
+]
+AsOfOption = Annotated[
+    str | None, typer.Option("--as-of", metavar="TIME", help="Only what was recorded by then, such as 2026-11-01.")
+]
+AtOption = Annotated[
+    str | None, typer.Option("--at", metavar="SNAPSHOT", help="In a snapshot: its text, or the name of a kept one.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
@@ -104,6 +112,8 @@ def runs(
     ] = None,
     columns: Annotated[str | None, typer.Option("--columns", "-c", help="Columns, with commas between them.")] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="The most runs to print.")] = 20,
+    as_of: AsOfOption = None,
+    at: AtOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List runs.
@@ -118,6 +128,8 @@ def runs(
         # Arrow: loading pandas would take as long as everything else.
         output_format="arrow",
         columns=None if columns is None else [c.strip() for c in columns.split(",")],
+        as_of=as_of,
+        at=at,
     )
     shown = [c for c in table.column_names if columns is not None or _is_shown(c)]
     print_rows(table.to_pylist(), as_json=as_json, columns=shown)
@@ -133,14 +145,15 @@ def sql(
     query: Annotated[str, typer.Argument(help="One SELECT; tables, views and columns as in the docs.")],
     warehouse: WarehouseOption = None,
     dialect: Annotated[str, typer.Option(help="The SQL dialect it is written in.")] = "duckdb",
-    as_of: Annotated[str | None, typer.Option("--as-of", help="Only what was recorded by then.")] = None,
+    as_of: AsOfOption = None,
+    at: AtOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Answer one SELECT over tables and views.
 
     Example: mlwarehouse sql "SELECT run_id, min(value) AS best FROM metrics WHERE key = 'loss' GROUP BY run_id"
     """
-    table = Warehouse(warehouse).sql(query, dialect=dialect, as_of=as_of, output_format="arrow")
+    table = Warehouse(warehouse).sql(query, dialect=dialect, as_of=as_of, at=at, output_format="arrow")
     print_rows(table.to_pylist(), as_json=as_json, columns=table.column_names)
 
 
@@ -196,7 +209,7 @@ def maintain(
     engine: Annotated[str, typer.Option("--engine", help="`embedded`, or `spark` for big tables.")] = "embedded",
     as_json: JsonOption = False,
 ) -> None:
-    """Merge small files, write checkpoints, and remove files that no version of the last week needs, and no pin.
+    """Merge small files, write checkpoints, and remove files that no version of the last week needs, and no snapshot.
 
     Example: mlwarehouse maintain --warehouse ./wh
     """
@@ -271,6 +284,8 @@ def doctor(
         print_rows([record(t) for t in health.tables], as_json=False)
         for fold in health.folds:
             print("kept fold: " + ", ".join(f"{name} {value}" for name, value in record(fold).items()))
+        for kept in health.snapshots:
+            print("kept snapshot: " + ", ".join(f"{name} {value}" for name, value in _kept_row(kept).items() if value))
         spool = record(health.spool)
         print("spool: " + ", ".join(f"{name} {value}" for name, value in spool.items()))
         for m in mended:
@@ -301,30 +316,114 @@ def purge(
     said = "are gone" if done.is_done else "would go; add --yes to do it"
     print(
         f"{done.n_runs} runs, {done.n_experiments} experiments, {done.n_blobs} stored files "
-        f"({done.n_blob_bytes} bytes), {done.n_pins} pins {said}"
+        f"({done.n_blob_bytes} bytes), {done.n_pins} kept snapshots {said}"
     )
 
 
 @app.command()
-def pin(
-    name: Annotated[str, typer.Argument(help="A name for the pin.")],
+def snapshot(
     warehouse: WarehouseOption = None,
-    remove: Annotated[bool, typer.Option("--remove", help="Let the pin of this name go.")] = False,
+    keep: Annotated[str | None, typer.Option("--keep", metavar="NAME", help="Protect its files, by this name.")] = None,
+    note: Annotated[str | None, typer.Option("--note", help="With --keep: what it is for.")] = None,
+    at: AtOption = None,
+    release: Annotated[
+        str | None, typer.Option("--release", metavar="NAME", help="Let the kept snapshot of this name go.")
+    ] = None,
+    kept: Annotated[bool, typer.Option("--list", help="List the kept snapshots.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Keep the tables as they are now readable under a name, however old they get.
+    """Print a snapshot of all tables, to ask by --at later; with --keep it can be asked however old it gets.
 
-    Example: mlwarehouse pin paper-2026 --warehouse ./wh
+    Example: mlwarehouse snapshot --keep paper-2026 --note "table 2" --warehouse ./wh
     """
     found = Warehouse(warehouse)
-    if remove:
-        found.unpin(name)
-        print(f"pin {name} is gone")
+    if release is not None:
+        found.release_snapshot(release)
+        if as_json:
+            print_json({"released": release})
+        else:
+            print(f"the snapshot {release} isn't kept any more")
+    elif kept:
+        rows = [_kept_row(k) for k in found.snapshots()]
+        print_rows(rows, as_json=as_json, columns=["name", "taken_at", "kept_by", "note"])
     else:
-        print(found.pin(name))
+        taken = found.snapshot(keep=keep is not None, name=keep, note=note, at=at)
+        print(taken)
+
+
+def _kept_row(kept: KeptSnapshot) -> dict[str, Any]:
+    taken_at = dt.datetime.fromtimestamp(kept.snapshot.taken_at / 1000, dt.UTC)
+    said = {"name": kept.name, "taken_at": taken_at, "kept_by": kept.kept_by, "note": kept.note}
+    return said | {"snapshot": str(kept.snapshot)}
+
+
+@app.command()
+def changes(
+    warehouse: WarehouseOption = None,
+    since: Annotated[
+        str | None, typer.Option("--since", help="A time, a snapshot or cursor, or the name of a kept snapshot.")
+    ] = None,
+    until: Annotated[str | None, typer.Option("--until", help="The same, to stop at.")] = None,
+    kind: Annotated[list[str] | None, typer.Option("--kind", "-k", help="Only of this kind; may repeat.")] = None,
+    experiment: Annotated[
+        list[str] | None, typer.Option("--experiment", "-e", help="Only of this experiment; may repeat.")
+    ] = None,
+    best: Annotated[
+        list[str] | None, typer.Option("--best", metavar="METRIC=min|max", help="Tell new bests of it; may repeat.")
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow", help="Wait for new ones, until Ctrl-C.")] = False,
+    cursor_file: Annotated[
+        Path | None, typer.Option("--cursor-file", help="Go on from the cursor in this file, and keep it there.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell what happened across all tables, in order. With --json --follow: a line for each.
+
+    Example: mlwarehouse changes --since 2026-11-01 --kind run_finished --best "loss=min" --follow --json
+    """
+    if follow and until is not None:
+        raise InvalidInputError("--follow waits for what is to come, so it has no --until; leave one out.")
+    if cursor_file is not None and cursor_file.exists():
+        since = cursor_file.read_text(encoding="utf-8").strip()
+    for asked in best or ():
+        if not asked.endswith(("=min", "=max")):
+            raise InvalidInputError(f"`--best {asked}` doesn't say what is better: write `--best {asked}=min` or =max.")
+    directions = {key: direction for key, _, direction in (b.rpartition("=") for b in best or ())}
+    found = Warehouse(warehouse)
+    pages = (
+        found.changes(since, kinds=kind, experiments=experiment, best=directions, follow=True)
+        if follow
+        else [found.changes(since, until, kinds=kind, experiments=experiment, best=directions)]
+    )
+    for page in pages:
+        rows = [record(change) for change in page]
+        if as_json and follow:
+            for row in rows:
+                print_json(row)
+        elif as_json:
+            print_json({"cursor": page.cursor, "changes": rows})
+        else:
+            shown = ["recorded_at", "kind", "run_id", "model_name", "model_version", "key", "value", "number", "step"]
+            print_rows(rows, as_json=False, columns=shown)
+        # Or a program behind a pipe would wait for what has happened long ago.
+        sys.stdout.flush()
+        if cursor_file is not None and page.cursor is not None:
+            _keep_cursor(cursor_file, page.cursor)
+
+
+def _keep_cursor(path: Path, cursor: str) -> None:
+    from mlwarehouse.ingest.spool_folder import replace
+
+    try:
+        replace(path, cursor)
+    except OSError as error:
+        raise InvalidInputError(f"The cursor can't be kept in `{path}`: {error}") from error
 
 
 @models_app.command("list")
-def models_list(warehouse: WarehouseOption = None, as_json: JsonOption = False) -> None:
+def models_list(
+    warehouse: WarehouseOption = None, as_of: AsOfOption = None, at: AtOption = None, as_json: JsonOption = False
+) -> None:
     """List the versions of all registered models.
 
     Example: mlwarehouse models list
@@ -336,6 +435,8 @@ def models_list(warehouse: WarehouseOption = None, as_json: JsonOption = False) 
         "FROM model_aliases GROUP BY name, version) AS a ON a.name = v.name AND a.version = v.version "
         "ORDER BY v.name, v.version DESC",
         output_format="arrow",
+        as_of=as_of,
+        at=at,
     )
     print_rows(table.to_pylist(), as_json=as_json, columns=table.column_names)
 
@@ -344,6 +445,8 @@ def models_list(warehouse: WarehouseOption = None, as_json: JsonOption = False) 
 def models_history(
     name: Annotated[str, typer.Argument(help="The registered model.")],
     warehouse: WarehouseOption = None,
+    as_of: AsOfOption = None,
+    at: AtOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Tell everything that happened to a registered model, oldest first.
@@ -351,12 +454,14 @@ def models_history(
     Example: mlwarehouse models history sentiment
     """
     found = Warehouse(warehouse)
-    found.get_registered_model(name)
+    found.model_history(name, as_of=as_of, at=at)
     table = found.sql(
         "SELECT seq, event_at, kind, version, alias, stage, key, value, actor, comment FROM registry_events "
         "WHERE model_name = $name ORDER BY seq",
         parameters={"name": name},
         output_format="arrow",
+        as_of=as_of,
+        at=at,
     )
     print_rows(table.to_pylist(), as_json=as_json, columns=table.column_names)
 

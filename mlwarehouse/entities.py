@@ -144,38 +144,76 @@ class RegisteredModel:
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
+SNAPSHOT_FORM = 1
+"""The form of a snapshot's text; a text that names none is of the first."""
+
+
 @dataclass(frozen=True)
 class Snapshot:
-    """A pin: one table version per table, small and printable.
+    """One version of each table: small, printable, and the same state whenever it is asked.
 
     Attributes:
         warehouse_id: The warehouse it belongs to.
         taken_at: Milliseconds since the epoch (UTC).
         versions: Delta table version by table name.
+        checks: Check sum (CRC-32) of each version's log entry, by table name: so that a version is told from one of the
+            same number in a warehouse that was restored from a backup, or copied and written since. A table whose entry
+            had been cleaned up is left out.
     """
 
     warehouse_id: str
     taken_at: int
     versions: Mapping[str, int]
+    checks: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, text: str) -> Snapshot:
-        """Read a pin from its text.
+        """Read a snapshot from its text.
 
         Raises:
-            InvalidInputError: It isn't one.
+            InvalidInputError: It isn't one, or is of a later release.
         """
         try:
             values = json.loads(text)
+            if int(values.get("form", SNAPSHOT_FORM)) > SNAPSHOT_FORM:
+                raise InvalidInputError(
+                    f"The snapshot `{text[:60]}` was written by a later release of mlwarehouse; upgrade to read it."
+                )
             versions = {str(k): int(v) for k, v in values["versions"].items()}
-            return cls(str(values["warehouse_id"]), int(values["taken_at"]), versions)
+            checks = {str(k): int(v, 16) for k, v in values.get("checks", {}).items()}
+            if min(versions.values(), default=0) < 0 or not checks.keys() <= versions.keys():
+                raise ValueError("versions that no table has")
+            return cls(str(values["warehouse_id"]), int(values["taken_at"]), versions, checks)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InvalidInputError(
-                f"`{text[:60]}` isn't a pin; pass what `snapshot()` returned, or its text."
+                f"`{text[:60]}` isn't a snapshot; pass what `snapshot()` returned, or its text."
             ) from error
 
     def __str__(self) -> str:
-        return json.dumps(
-            {"warehouse_id": self.warehouse_id, "taken_at": self.taken_at, "versions": dict(self.versions)},
-            separators=(",", ":"),
-        )
+        values = {
+            "form": SNAPSHOT_FORM,
+            "warehouse_id": self.warehouse_id,
+            "taken_at": self.taken_at,
+            "versions": dict(self.versions),
+            "checks": {name: f"{check:08x}" for name, check in self.checks.items()},
+        }
+        return json.dumps(values, separators=(",", ":"))
+
+
+@dataclass(frozen=True)
+class KeptSnapshot:
+    """A snapshot whose files are protected until it is released.
+
+    Attributes:
+        name: Its name: pass it as ``at=`` to the asking functions.
+        snapshot: The table versions.
+        note: What it was kept for, in somebody's words.
+        kept_at: When it was kept, milliseconds since the epoch (UTC).
+        kept_by: Who kept it.
+    """
+
+    name: str
+    snapshot: Snapshot
+    note: str | None = None
+    kept_at: int | None = None
+    kept_by: str | None = None

@@ -16,7 +16,8 @@ The tree::
     │   └── ConcurrentChangeError    somebody else's change came first
     ├── StorageError                 reading or writing the tables failed
     │   ├── NotAWarehouseError       a folder that holds something else
-    │   └── UnsupportedTableError    a table with features or a schema this version must not touch
+    │   ├── UnsupportedTableError    a table with features or a schema this version must not touch
+    │   └── SnapshotGoneError        the past that a snapshot or cursor names can't be read any more
     ├── ModelError                   a model package that can't be written or read
     │   ├── DigestMismatchError      a file's bytes aren't those that were logged
     │   └── PickleRefusedError       reading it would run a pickle, and nobody allowed that
@@ -118,6 +119,13 @@ class UnsupportedTableError(StorageError):
     """A table whose Delta features or schema version this release must not read or write."""
 
     http_status = 400
+
+
+class SnapshotGoneError(StorageError):
+    """The table versions that a snapshot or a cursor names can't be read any more, or aren't those that it named."""
+
+    code = "RESOURCE_DOES_NOT_EXIST"
+    http_status = 410
 
 
 class ModelError(WarehouseError):

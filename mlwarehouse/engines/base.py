@@ -53,13 +53,21 @@ class Reading:
 
     Attributes:
         versions: Table version by table name; a table that isn't named is read at its newest version.
+        since: Only rows that came after these versions, by table name, and before `versions`; a table that isn't named
+            has all its rows. Tables then also have a column ``_commit_version``, the version that a row came with (the
+            newest one for a table that isn't named), and ``as_of``, ``overlay`` and views don't count. None means that
+            rows count whenever they came.
         as_of: Only rows recorded at or before this moment count; None means all.
+        now: The moment that counts as the present, for what depends on it, such as `runs.is_lost`; None means the
+            clock's.
         overlay: Rows that are logged and not yet committed, by table name, in the table's Arrow schema.
         kept: An engine's own: the kept folds that go with this reading, so that all questions about it use the same.
     """
 
     versions: Mapping[str, int] = field(default_factory=dict)
+    since: Mapping[str, int] | None = None
     as_of: dt.datetime | None = None
+    now: dt.datetime | None = None
     overlay: Mapping[str, pa.Table] = field(default_factory=dict)
     kept: Any = field(default=None, compare=False, repr=False)
 

@@ -17,7 +17,7 @@ from mlwarehouse.engines import embedded_commit
 from mlwarehouse.engines.base import Appended, Reading, RunRows, Txn
 from mlwarehouse.engines.casting import cast_strict, plain_types
 from mlwarehouse.engines.embedded_kept import PREFIX, Kept, KeptHandles, find_kept
-from mlwarehouse.engines.embedded_sql import columns_of, no_rows, rows_of_files
+from mlwarehouse.engines.embedded_sql import COMMIT_VERSION, columns_of, no_rows, rows_by_version, rows_of_files
 from mlwarehouse.engines.embedded_states import derived_folder
 from mlwarehouse.engines.embedded_tables import EmbeddedTables, check_known
 from mlwarehouse.engines.parse import check_marks
@@ -95,7 +95,10 @@ class EmbeddedEngine:
         """See `Engine.query`."""
         reading = reading or _NEWEST
         kept: Kept | None = reading.kept
-        question = compiled(sql, dialect="duckdb", prefix=PREFIX, kept=None if kept is None else kept.unsettled)
+        # By a variable of the connection's, so that the same question at another moment is the same text.
+        now = None if reading.now is None else "GETVARIABLE('mlw_now')"
+        unsettled = None if kept is None else kept.unsettled
+        question = compiled(sql, dialect="duckdb", prefix=PREFIX, kept=unsettled, now=now)
         check_marks(question.marks, parameters)
         connection = self._connection_of_all()
         try:
@@ -145,6 +148,8 @@ class EmbeddedEngine:
     ) -> pa.Table:
         for name in question.tables & TABLES_BY_NAME.keys():
             self._attach(cursor, TABLES_BY_NAME[name], reading)
+        if reading.now is not None:
+            cursor.execute(f"SET VARIABLE mlw_now = {_moment(reading.now)}")
         result: pa.Table = cursor.execute(question.text, dict(parameters) if parameters else None).to_arrow_table()
         return plain_types(result)
 
@@ -176,6 +181,10 @@ class EmbeddedEngine:
     def _attach(self, cursor: duckdb.DuckDBPyConnection, spec: TableSpec, reading: Reading) -> None:
         """Make a table visible to one cursor, as a view of its own over files and overlay."""
         version = reading.versions.get(spec.name)
+        if reading.since is not None:
+            rows = self._since(spec, reading.since.get(spec.name, -1), version)
+            cursor.execute(f"CREATE OR REPLACE TEMP VIEW mlw_table_{spec.name} AS {rows}")
+            return
         _, files = self.tables.at(spec, version)
         parts = []
         if files:
@@ -194,6 +203,14 @@ class EmbeddedEngine:
         if not parts:
             parts.append(no_rows(spec))
         cursor.execute(f"CREATE OR REPLACE TEMP VIEW mlw_table_{spec.name} AS {' UNION ALL '.join(parts)}")
+
+    def _since(self, spec: TableSpec, after: int, version: int | None) -> str:
+        """A query for the rows that came after a version; -1 means all, whatever their versions were."""
+        if after < 0:
+            newest, files = self.tables.at(spec, version)
+            return f"SELECT *, {newest} AS {COMMIT_VERSION} FROM ({rows_of_files(spec, files)})"
+        until = self.version(spec) if version is None else version
+        return rows_by_version(spec, self.tables.added(spec, after, until))
 
 
 def _said(error: duckdb.Error) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from mlwarehouse.engines.embedded_checks import ORPHAN_AGE_S, is_past, orphans
 from mlwarehouse.engines.embedded_log import replay
+from mlwarehouse.engines.embedded_past import note_vacuum
 from mlwarehouse.errors import StorageError
 from mlwarehouse.tables import TableSpec
 
@@ -61,6 +62,8 @@ def collect_garbage(folder: Path, spec: TableSpec, *, retention_hours: float, pi
     # The log forgets removed files after Delta's retention; where ours is longer, they look like orphans till then.
     age_s = max(ORPHAN_AGE_S, retention_hours * 3600 if retention_hours > 168 else 0)
     lost = [p for p in orphans(folder, state) if p.name not in kept and is_past(p, age_s, state)]
+    if old:
+        note_vacuum(folder)
     n_bytes = 0
     for path in [*old, *lost]:
         n_bytes += path.stat().st_size

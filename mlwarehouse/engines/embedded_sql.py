@@ -16,6 +16,10 @@ DUCKDB_TYPES = {
 }
 
 
+COMMIT_VERSION = "_commit_version"
+"""The column with the version that a row came with, named as in Delta's change feed."""
+
+
 def name(text: str) -> str:
     """A name, whatever it consists of."""
     return '"' + text.replace('"', '""') + '"'
@@ -52,3 +56,24 @@ def rows_of_files(spec: TableSpec, files: Sequence[str]) -> str:
         by_name = f"SELECT * FROM read_parquet({file_list(files)}, union_by_name = true)"
         source = f"({no_rows(spec)} UNION ALL BY NAME {by_name})"
     return f"SELECT {columns_of(spec)} FROM {source}"
+
+
+def rows_by_version(spec: TableSpec, files: Sequence[tuple[int, str]]) -> str:
+    """A query for the rows of a table's files, as `rows_of_files`, with the version that each came with.
+
+    Args:
+        spec: The table.
+        files: Version and absolute path of each.
+    """
+    if not files:
+        return f"SELECT *, CAST(NULL AS BIGINT) AS {COMMIT_VERSION} FROM ({no_rows(spec)})"
+    paths = file_list([path for _, path in files])
+    source = f"read_parquet({paths}, filename = 'mlw_file')"
+    if spec.version > 1:
+        by_name = f"SELECT * FROM read_parquet({paths}, filename = 'mlw_file', union_by_name = true)"
+        source = f"({no_rows(spec)} UNION ALL BY NAME {by_name})"
+    versions = "[" + ", ".join(str(version) for version, _ in files) + "]"
+    return (
+        f"SELECT {columns_of(spec)}, {COMMIT_VERSION} FROM {source} INNER JOIN "
+        f"(SELECT unnest({paths}) AS mlw_path, unnest({versions}) AS {COMMIT_VERSION}) ON mlw_file = mlw_path"
+    )

@@ -14,6 +14,8 @@ from deltalake.schema import PrimitiveType
 
 from mlwarehouse.engines.embedded_cache import FileCache
 from mlwarehouse.engines.embedded_commit import CHECKPOINT_INTERVAL, open_table, reason, sync_log
+from mlwarehouse.engines.embedded_past import gone
+from mlwarehouse.engines.embedded_tail import added_by_version
 from mlwarehouse.engines.pins import read_pins
 from mlwarehouse.errors import StorageError, UnsupportedTableError
 from mlwarehouse.storage import LocalStorage, Storage, storage_of
@@ -173,39 +175,71 @@ class EmbeddedTables:
             The version, and the absolute local paths of its files, or of copies of them.
 
         Raises:
-            StorageError: That version isn't there any more, or never was; or its files can't be fetched.
+            SnapshotGoneError: That version can't be read any more, or never was there.
+            StorageError: The table can't be read, or its files can't be fetched.
         """
         table = self.handle(spec)
         with self._lock:
             newest = table.version()
             if version is not None and version != newest:
-                try:
-                    table = open_table(self.place(spec), version=version)
-                except (DeltaError, OSError) as error:
-                    kept = self._pinned(spec, version)
-                    if kept is not None:
-                        return version, kept
-                    raise StorageError(
-                        f"Table `{spec.name}` can't be read at version {version}; its newest is {newest}: "
-                        f"{reason(error)}"
-                    ) from error
-            # delta-rs gives paths as parts of addresses, where a space is %20.
-            version, files = table.version(), [unquote(uri.removeprefix("file://")) for uri in table.file_uris()]
+                return version, self._older(spec, version, newest)
+            return newest, self._local(spec, _paths(table))
+
+    def added(self, spec: TableSpec, after: int, until: int) -> list[tuple[int, str]]:
+        """The files that brought new rows between two versions.
+
+        Args:
+            spec: The table.
+            after: The version behind which to look.
+            until: The last version to look at.
+
+        Returns:
+            The version that a file came with, and its absolute local path or that of a copy; oldest version first.
+
+        Raises:
+            SnapshotGoneError: It can't be told any more.
+            StorageError: The table can't be read, or its files can't be fetched.
+        """
+        newest = self.handle(spec).version()
+        if max(after, until) > newest:
+            raise gone(self.place(spec), spec, max(after, until), newest, "")
+        found = added_by_version(self.place(spec), spec, after, until)
+        root = self.place(spec).uri
+        paths = self._local(spec, [f"{root}/{name}" for _, name in found])
+        return [(version, path) for (version, _), path in zip(found, paths, strict=True)]
+
+    def _older(self, spec: TableSpec, version: int, newest: int) -> list[str]:
+        """The files of a version that isn't the newest."""
+        try:
+            files = _paths(open_table(self.place(spec), version=version))
+        except (DeltaError, OSError) as error:
+            kept = self._pinned(spec, version)
+            if kept is None:
+                raise gone(self.place(spec), spec, version, newest, reason(error).rstrip(".")) from error
+            files = kept
         if self._cache is None:
-            return version, files
+            missing = [path for path in files if not Path(path).exists()]
+            if missing:
+                why = f"{len(missing)} of its {len(files)} files are gone"
+                raise gone(self.place(spec), spec, version, newest, why)
+        return self._local(spec, files)
+
+    def _local(self, spec: TableSpec, files: list[str]) -> list[str]:
+        if self._cache is None:
+            return files
         names = [file.removeprefix(f"{self.place(spec).uri}/") for file in files]
         try:
-            return version, self._cache.fetch(spec.name, names)
+            return self._cache.fetch(spec.name, names)
         except OSError as error:
             raise StorageError(f"Files of table `{spec.name}` can't be fetched: {reason(error)}") from error
 
     def _pinned(self, spec: TableSpec, version: int) -> list[str] | None:
-        """The files of a version whose log is cleaned up, if a kept pin names them."""
+        """The files of a version, if a kept snapshot names them: it outlives the log."""
         if not isinstance(self.storage, LocalStorage):
             return None
         folder = self.path(spec)
         for pin in read_pins(folder.parent.parent).values():
-            if pin.snapshot.versions.get(spec.name) == version:
+            if pin.kept.snapshot.versions.get(spec.name) == version:
                 return [str(folder / name) for name in pin.files[spec.name]]
         return None
 
@@ -238,6 +272,11 @@ class EmbeddedTables:
                 [DeltaField(c.name, PrimitiveType(DELTA_TYPES[c.type]), nullable=True) for c in missing]
             )
             sync_log(place, table.version() - 1, table.version())
+
+
+def _paths(table: DeltaTable) -> list[str]:
+    # delta-rs gives paths as parts of addresses, where a space is %20.
+    return [unquote(uri.removeprefix("file://")) for uri in table.file_uris()]
 
 
 def check_features(spec: TableSpec, table: DeltaTable) -> None:

@@ -86,7 +86,9 @@ def _body(name: str, kept: Unsettled) -> exp.Query | None:
     return over_numbered(name) if kept is not None and name in STATES_BY_VIEW else view_tree(name)
 
 
-def with_views(tree: exp.Query, *, leaves: Mapping[str, str], dialect: str, kept: Unsettled = None) -> exp.Query:
+def with_views(
+    tree: exp.Query, *, leaves: Mapping[str, str], dialect: str, kept: Unsettled = None, now: str | None = None
+) -> exp.Query:
     """Put the views a query needs in front of it, and name each table as the engine knows it.
 
     Args:
@@ -94,6 +96,8 @@ def with_views(tree: exp.Query, *, leaves: Mapping[str, str], dialect: str, kept
         leaves: The engine's name of each table, by our name.
         dialect: The engine's dialect.
         kept: See `needed`.
+        now: What the views take for the present moment, in DuckDB's SQL; None means the engine's clock. A question's
+            own words for it stay.
 
     Returns:
         A query that reads only `leaves`.
@@ -107,6 +111,9 @@ def with_views(tree: exp.Query, *, leaves: Mapping[str, str], dialect: str, kept
         body = _body(name, kept)
         assert body is not None
         body = _renamed(body.copy(), names)
+        if now is not None:
+            for clock in list(body.find_all(exp.CurrentTimestamp)):
+                clock.replace(sqlglot.parse_one(now, dialect="duckdb"))
         cte = exp.CTE(this=body, alias=exp.TableAlias(this=exp.to_identifier(names[name])))
         if dialect == "duckdb":
             # Materialising by default would stop filters from reaching the files.
@@ -161,7 +168,7 @@ class Compiled:
 
 
 @lru_cache(maxsize=512)
-def compiled(sql: str, *, dialect: str, prefix: str, kept: Unsettled = None) -> Compiled:
+def compiled(sql: str, *, dialect: str, prefix: str, kept: Unsettled = None, now: str | None = None) -> Compiled:
     """Parse a question, put the views in and render it; the same text is worked on once.
 
     Args:
@@ -169,11 +176,13 @@ def compiled(sql: str, *, dialect: str, prefix: str, kept: Unsettled = None) -> 
         dialect: The engine's dialect.
         prefix: What the engine's names of tables have before ours.
         kept: See `needed`.
+        now: See `with_views`.
 
     Raises:
         SqlError: It doesn't parse, isn't a `SELECT`, names something that isn't there, or can't be said.
     """
     tree = parse_select(sql)
     _, tables = needed(tree, kept=kept)
-    whole = with_views(tree, leaves={table: f"{prefix}{table}" for table in tables}, dialect=dialect, kept=kept)
+    leaves = {table: f"{prefix}{table}" for table in tables}
+    whole = with_views(tree, leaves=leaves, dialect=dialect, kept=kept, now=now)
     return Compiled(render(whole, dialect=dialect), tables, marks_of(tree))

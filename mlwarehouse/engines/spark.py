@@ -14,6 +14,7 @@ from mlwarehouse.engines import embedded_commit
 from mlwarehouse.engines.base import Appended, Reading, RunRows, Txn
 from mlwarehouse.engines.casting import plain_types
 from mlwarehouse.engines.embedded import EmbeddedEngine
+from mlwarehouse.engines.embedded_sql import COMMIT_VERSION
 from mlwarehouse.engines.parse import check_parameters, parse_select
 from mlwarehouse.engines.render import needed, render, with_views
 from mlwarehouse.engines.spark_errors import reason, spark_failures
@@ -95,7 +96,8 @@ class SparkEngine:
         # Names of this call alone: a session is shared by threads, and by the user's own views.
         call = uuid.uuid4().hex
         leaves = {table: f"mlw_{call}_{table}" for table in tables}
-        whole = with_views(bound(tree, parameters or {}), leaves=leaves, dialect="spark")
+        now = f"TIMESTAMPTZ '{_moment(reading.now)}'" if reading is not None and reading.now is not None else None
+        whole = with_views(bound(tree, parameters or {}), leaves=leaves, dialect="spark", now=now)
         text = render(whole, dialect="spark")
         attached = []
         try:
@@ -133,6 +135,8 @@ class SparkEngine:
     def _rows(self, spec: TableSpec, reading: Reading) -> DataFrame:
         """A table as the reading has it, in the declared columns."""
         version = reading.versions.get(spec.name)
+        if reading.since is not None:
+            return self._since(spec, reading.since.get(spec.name, -1), version)
         # Opened here too, for its checks: that the table and this version are there, with no foreign features.
         self._embedded.tables.at(spec, version)
         reader = self.spark.read.format("delta")
@@ -141,12 +145,24 @@ class SparkEngine:
         frame = reader.load(str(self._embedded.tables.path(spec)))
         rows = frame.selectExpr(*_declared(spec, frozenset(frame.columns)))
         if reading.as_of is not None:
-            moment = reading.as_of.astimezone(dt.UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
-            return rows.where(f"recorded_at <= TIMESTAMP '{moment} UTC'")
+            return rows.where(f"recorded_at <= TIMESTAMP '{_moment(reading.as_of)}'")
         overlay = reading.overlay.get(spec.name)
         if overlay is not None and overlay.num_rows:
             rows = rows.unionAll(self.spark.createDataFrame(overlay.select([c.name for c in spec.all_columns])))
         return rows
+
+    def _since(self, spec: TableSpec, after: int, version: int | None) -> DataFrame:
+        """The rows that came after a version, with the version that each came with; -1 means all."""
+        until = self.version(spec) if version is None else version
+        if after < 0 or after >= until:
+            rows = self._rows(spec, Reading(versions={spec.name: until}))
+            return rows.where("true" if after < 0 else "false").selectExpr("*", f"{until}L AS {COMMIT_VERSION}")
+        # Opened here too, for its words about what is gone.
+        self._embedded.tables.added(spec, after, until)
+        reader = self.spark.read.format("delta").option("readChangeFeed", "true")
+        reader = reader.option("startingVersion", after + 1).option("endingVersion", until)
+        frame = reader.load(str(self._embedded.tables.path(spec)))
+        return frame.selectExpr(*_declared(spec, frozenset(frame.columns)), f"{COMMIT_VERSION}")
 
 
 def register(spark: SparkSession, tables_folder: Path) -> tuple[str, ...]:
@@ -184,6 +200,10 @@ def _create_view(spark: SparkSession, name: str, query: str) -> None:
         spark.sql(f"CREATE OR REPLACE TEMPORARY VIEW `{name}` AS {query}")
     except spark_failures() as error:
         raise StorageError(f"`{name}` can't be registered in the Spark session: {reason(error)}") from error
+
+
+def _moment(when: dt.datetime) -> str:
+    return f"{when.astimezone(dt.UTC):%Y-%m-%d %H:%M:%S.%f} UTC"
 
 
 def _declared(spec: TableSpec, there: frozenset[str]) -> list[str]:

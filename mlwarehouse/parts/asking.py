@@ -43,7 +43,7 @@ class Asking(Base):
             experiment_names: Experiments by name.
             columns: Only these columns.
             as_of: Only what was recorded by then, see `reading`.
-            at: A pin from `snapshot`.
+            at: A snapshot, its text, or the name of a kept one.
 
         Returns:
             A row a run. Columns: ``run_id``, ``experiment_id``, ``status``, ``artifact_uri`` (text), ``start_time``,
@@ -92,7 +92,7 @@ class Asking(Base):
             dialect: The SQL dialect it is written in.
             output_format: ``pandas``, ``arrow`` or ``polars``.
             as_of: Only what was recorded by then, see `reading`.
-            at: A pin from `snapshot`.
+            at: A snapshot, its text, or the name of a kept one.
 
         Returns:
             The rows.
@@ -132,7 +132,7 @@ class Asking(Base):
                 again, from its first step on.
             with_parents: Whether the curves of a forked run begin with those of the run it was forked from.
             as_of: Only what was recorded by then, see `reading`.
-            at: A pin from `snapshot`.
+            at: A snapshot, its text, or the name of a kept one.
 
         Returns:
             A row a point, by run, key, step and time. Columns: ``run_id``, ``key`` (text), ``step`` (int64), ``value``
@@ -161,6 +161,11 @@ class Asking(Base):
     def get_run(self, run_id: str, *, as_of: Any = None, at: Snapshot | str | None = None) -> Run:
         """One run with its latest metrics, params and tags.
 
+        Args:
+            run_id: Its id.
+            as_of: Only what was recorded by then, see `reading`.
+            at: A snapshot, its text, or the name of a kept one.
+
         Raises:
             NotFoundError: There is no such run.
         """
@@ -168,14 +173,27 @@ class Asking(Base):
 
         return get_run(self.engine(), self.reading(as_of=as_of, at=at), run_id)
 
-    def get_experiment_by_name(self, name: str) -> Experiment | None:
-        """The experiment of a name, or None as in MLflow; an active one goes before a deleted one of the same name."""
+    def get_experiment_by_name(
+        self, name: str, *, as_of: Any = None, at: Snapshot | str | None = None
+    ) -> Experiment | None:
+        """The experiment of a name, or None as in MLflow; an active one goes before a deleted one of the same name.
+
+        Args:
+            name: Its name.
+            as_of: Only what was recorded by then, see `reading`.
+            at: A snapshot, its text, or the name of a kept one.
+        """
         from mlwarehouse.query import get_experiment_by_name
 
-        return get_experiment_by_name(self.engine(), self.reading(), name)
+        return get_experiment_by_name(self.engine(), self.reading(as_of=as_of, at=at), name)
 
-    def search_experiments(self) -> list[Experiment]:
-        """All experiments that aren't deleted, newest first."""
+    def search_experiments(self, *, as_of: Any = None, at: Snapshot | str | None = None) -> list[Experiment]:
+        """All experiments that aren't deleted, newest first.
+
+        Args:
+            as_of: Only what was recorded by then, see `reading`.
+            at: A snapshot, its text, or the name of a kept one.
+        """
         from mlwarehouse.query import list_experiments
 
-        return list_experiments(self.engine(), self.reading())
+        return list_experiments(self.engine(), self.reading(as_of=as_of, at=at))

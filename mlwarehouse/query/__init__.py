@@ -6,6 +6,7 @@ into one question for a page of runs; what the frame shows of them is loaded as 
 
 from __future__ import annotations
 
+from mlwarehouse.query.changes import Change, ChangePage, chosen_kinds, read_changes
 from mlwarehouse.query.experiments import (
     get_experiment,
     get_experiment_by_name,
@@ -18,11 +19,15 @@ from mlwarehouse.query.search import search_runs
 from mlwarehouse.query.sql import sql
 
 __all__ = [
+    "Change",
+    "ChangePage",
+    "chosen_kinds",
     "get_experiment",
     "get_experiment_by_name",
     "get_run",
     "list_experiments",
     "metric_history",
+    "read_changes",
     "resolve_experiments",
     "search_runs",
     "sql",

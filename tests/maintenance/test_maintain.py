@@ -15,7 +15,7 @@ from mlwarehouse.engines import embedded_maintain
 from mlwarehouse.engines.embedded_gc import collect_garbage
 from mlwarehouse.engines.embedded_log import log_entries, replay
 from mlwarehouse.engines.pins import pinned_files
-from mlwarehouse.errors import ConflictError, InvalidInputError, NotFoundError, StorageError
+from mlwarehouse.errors import ConflictError, InvalidInputError, NotFoundError, SnapshotGoneError, StorageError
 from mlwarehouse.ingest.committer import run_committer
 from mlwarehouse.ingest.maintaining import LOCK, take_turn
 from mlwarehouse.tables import METRICS, RUN_EVENTS, TABLES
@@ -118,7 +118,7 @@ def test_the_committer_that_logging_starts_maintains_by_itself(tmp_path):
 
 def test_files_stay_as_long_as_the_retention_and_pins_say(warehouse):
     log_runs(warehouse, 3)
-    old = warehouse.pin("paper")
+    old = warehouse.snapshot(keep=True, name="paper")
     before = files_of(warehouse)
     log_runs(warehouse, 2)
     log_runs(warehouse, 1)
@@ -132,8 +132,8 @@ def test_files_stay_as_long_as_the_retention_and_pins_say(warehouse):
     assert before < files_of(warehouse)
     ask = "SELECT count(*) AS n FROM metrics"
     assert warehouse.sql(ask, at=old, output_format="arrow").column("n").to_pylist() == [30]
-    assert warehouse.pins() == {"paper": old}
-    warehouse.unpin("paper")
+    assert [(k.name, k.snapshot) for k in warehouse.snapshots()] == [("paper", old)]
+    warehouse.release_snapshot("paper")
     assert collect_garbage(path, METRICS, retention_hours=0, pinned=pinned_files(warehouse.root, "metrics")).n_old == 3
     assert not before & files_of(warehouse)
     assert warehouse.sql(ask, output_format="arrow").column("n").to_pylist() == [60]
@@ -141,7 +141,7 @@ def test_files_stay_as_long_as_the_retention_and_pins_say(warehouse):
 
 def test_a_kept_pin_outlives_the_log_of_its_version(warehouse):
     log_runs(warehouse, 2)
-    pin = warehouse.pin("paper")
+    pin = warehouse.snapshot(keep=True, name="paper")
     loose = warehouse.snapshot()
     log_runs(warehouse, 2)
     path = path_of(warehouse)
@@ -154,20 +154,20 @@ def test_a_kept_pin_outlives_the_log_of_its_version(warehouse):
     fresh = Warehouse(warehouse.root, committer="off")
     ask = "SELECT count(*) AS n FROM metrics"
     assert fresh.sql(ask, at=pin, output_format="arrow").column("n").to_pylist() == [20]
-    fresh.unpin("paper")
-    with pytest.raises(StorageError, match="can't be read at version"):
+    fresh.release_snapshot("paper")
+    with pytest.raises(SnapshotGoneError, match="can't be read at version"):
         fresh.sql(ask, at=loose)
 
 
-def test_pins_have_names_once_and_are_checked(warehouse):
+def test_kept_snapshots_have_names_once_and_are_checked(warehouse):
     log_runs(warehouse, 1)
-    warehouse.pin("a")
-    with pytest.raises(ConflictError, match="There is a pin `a` already"):
-        warehouse.pin("a")
-    with pytest.raises(InvalidInputError, match="can't be a pin's name"):
-        warehouse.pin("../a")
+    warehouse.snapshot(keep=True, name="a")
+    with pytest.raises(ConflictError, match="A snapshot is kept as `a` already"):
+        warehouse.snapshot(keep=True, name="a")
+    with pytest.raises(InvalidInputError, match="can't be the name of a kept snapshot"):
+        warehouse.snapshot(keep=True, name="../a")
     with pytest.raises(NotFoundError, match="Did you mean `a`"):
-        warehouse.unpin("aa")
+        warehouse.release_snapshot("aa")
     (warehouse.root / "pins" / "b.json").write_text("{")
     # What it protects isn't known, so nothing is removed.
     with pytest.raises(StorageError, match="no file can be removed"):
