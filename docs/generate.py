@@ -17,6 +17,7 @@ from mlwarehouse import errors
 from mlwarehouse.config import ENVIRONMENT_PREFIX, SETTINGS
 from mlwarehouse.query.change_kinds import KINDS
 from mlwarehouse.tables import ENVELOPE, EVENT_ORDER, TABLES, Column
+from mlwarehouse.tables.reports import DEFAULTS_OF_NOTHING, PARAMETRIC, TYPES, ReportSpec, report_spec
 from mlwarehouse.tables.views import REPORTS, VIEWS, ViewSpec, view
 
 FOLDER = Path(__file__).parent / "reference"
@@ -80,6 +81,29 @@ def changes_page() -> str:
     return _page(lines)
 
 
+def reports_page() -> str:
+    """Every report with parameters: purpose, grain, parameters and columns."""
+    lines = [
+        "# Reports",
+        "",
+        "Questions that come with the package, one a file in `sql/parametric`. They are asked by name, as in "
+        '`report("seeds", metric="val/loss")` or `mlwarehouse report seeds --param metric=val/loss`. Reports without '
+        "parameters are views and stand on [their page](views.md#reports); they can be asked in the same way.",
+        "",
+        "| type of a parameter | what it takes |",
+        "| --- | --- |",
+        *(f"| {name} | {_cell(text)} |" for name, text in TYPES.items()),
+        r"| a \| b | One of these words. |",
+        "",
+        "| default | what it stands for |",
+        "| --- | --- |",
+        *(f"| `{name}` | {text} |" for name, text in DEFAULTS_OF_NOTHING.items()),
+    ]
+    for name in PARAMETRIC:
+        lines += _report(report_spec(name))
+    return _page(lines)
+
+
 def settings_page() -> str:
     """Every setting."""
     lines = [
@@ -139,6 +163,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "tables.md": tables_page,
     "views.md": views_page,
     "changes.md": changes_page,
+    "reports.md": reports_page,
     "settings.md": settings_page,
     "cli.md": cli_page,
     "errors.md": errors_page,
@@ -174,6 +199,17 @@ def _columns(columns: tuple[Column, ...]) -> list[str]:
 def _view(spec: ViewSpec, level: str = "##") -> list[str]:
     depends = ", ".join(f"`{d}`" for d in spec.depends)
     lines = ["", f"{level} {spec.name}", "", spec.purpose, "", f"A row is: {_lower(spec.grain)} Reads {depends}."]
+    lines += ["", "| column | what it holds |", "| --- | --- |"]
+    return lines + [f"| `{name}` | {_cell(text)} |" for name, text in spec.columns.items()]
+
+
+def _report(spec: ReportSpec) -> list[str]:
+    depends = ", ".join(f"`{d}`" for d in spec.depends)
+    lines = ["", f"## {spec.name}", "", spec.purpose, "", f"A row is: {_lower(spec.grain)} Reads {depends}."]
+    lines += ["", "| parameter | type | default | what it does |", "| --- | --- | --- | --- |"]
+    for p in spec.parameters:
+        default = "needed" if p.default is None else f"`{p.default}`"
+        lines.append(f"| `{p.name}` | {_cell(p.type)} | {default} | {_cell(p.doc)} |")
     lines += ["", "| column | what it holds |", "| --- | --- |"]
     return lines + [f"| `{name}` | {_cell(text)} |" for name, text in spec.columns.items()]
 

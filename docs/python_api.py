@@ -24,6 +24,8 @@ HANDED_OUT: tuple[str, ...] = (
     "mlwarehouse.parts.modelling.LoggedModel",
     "mlwarehouse.parts.modelling.FoundModel",
     "mlwarehouse.parts.scoring.Scored",
+    "mlwarehouse.tables.reports.ReportSpec",
+    "mlwarehouse.tables.reports.Parameter",
     "mlwarehouse.registry.Registry",
     "mlwarehouse.udf.ModelUdf",
     "mlwarehouse.models.package.ModelPackage",

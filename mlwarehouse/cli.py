@@ -11,6 +11,7 @@ import typer
 
 from mlwarehouse._version import __version__
 from mlwarehouse.cli_output import Progress, note, print_json, print_rows, record
+from mlwarehouse.cli_report import parameters_of, told
 from mlwarehouse.entities import KeptSnapshot
 from mlwarehouse.errors import InvalidInputError, MissingDependencyError, WarehouseError
 from mlwarehouse.warehouse import Warehouse
@@ -154,6 +155,31 @@ def sql(
     Example: mlwarehouse sql "SELECT run_id, min(value) AS best FROM metrics WHERE key = 'loss' GROUP BY run_id"
     """
     table = Warehouse(warehouse).sql(query, dialect=dialect, as_of=as_of, at=at, output_format="arrow")
+    print_rows(table.to_pylist(), as_json=as_json, columns=table.column_names)
+
+
+@app.command()
+def report(
+    name: Annotated[str | None, typer.Argument(help="The report; without one, those that there are.")] = None,
+    param: Annotated[
+        list[str] | None,
+        typer.Option("--param", "-p", metavar="NAME=VALUE", help="A parameter; may repeat, also for a list."),
+    ] = None,
+    warehouse: WarehouseOption = None,
+    as_of: Annotated[str | None, typer.Option("--as-of", help="Only what was recorded by then.")] = None,
+    engine: Annotated[str, typer.Option("--engine", help="`embedded`, or `spark` for big warehouses.")] = "embedded",
+    as_json: JsonOption = False,
+) -> None:
+    """Answer one of the reports that come with the package, or list them.
+
+    Example: mlwarehouse report seeds --param metric=val/loss --param experiments=digits
+    """
+    found = Warehouse(warehouse)
+    if name is None:
+        print_rows([told(spec) for spec in found.reports()], as_json=as_json)
+        return
+    parameters = parameters_of(name, param or ())
+    table = found.report(name, as_of=as_of, engine=engine, output_format="arrow", **parameters)
     print_rows(table.to_pylist(), as_json=as_json, columns=table.column_names)
 
 

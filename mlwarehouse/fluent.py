@@ -198,6 +198,16 @@ def sql(query: str, **options: Any) -> Any:
     return get_warehouse().sql(query, **options)
 
 
+def report(name: str, **options: Any) -> Any:
+    """Answer one of the reports that come with the package; see `Warehouse.report`."""
+    return get_warehouse().report(name, **options)
+
+
+def reports() -> Any:
+    """The reports that there are; see `Warehouse.reports`."""
+    return get_warehouse().reports()
+
+
 def metric_history(run_ids: Sequence[str] | None = None, keys: Sequence[str] | None = None, **options: Any) -> Any:
     """Every metric point in one frame; see `Warehouse.metric_history`."""
     return get_warehouse().metric_history(run_ids, keys, **options)

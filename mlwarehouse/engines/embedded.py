@@ -114,7 +114,7 @@ class EmbeddedEngine:
 
     def with_kept(self, reading: Reading) -> Reading:
         """See `Engine.with_kept`."""
-        if self._kept is None or reading.as_of is not None or reading.kept is not None:
+        if self._kept is None or reading.kept is not None or reading.as_of is not None or reading.since is not None:
             return reading
         versions = {spec.name: reading.versions.get(spec.name, -1) for spec in TABLES}
         versions = {n: self.version(TABLES_BY_NAME[n]) if v < 0 else v for n, v in versions.items()}
