@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import sqlglot
 from sqlglot import exp
-from sqlglot.dialects.dialect import Dialect
+from sqlglot.dialects.dialect import Dialect, DialectType
 from sqlglot.errors import ParseError, SqlglotError
+from sqlglot.tokens import Token, TokenType
 from sqlglot.tokens import Tokenizer as BaseTokenizer
 
 from mlwarehouse.errors import FilterError
 
 HINT = "Names with other characters than letters, digits and _ go in back-ticks, as in metrics.`val/loss`."
 
+_QUOTED = (TokenType.STRING, TokenType.IDENTIFIER)
+
 
 class FilterDialect(Dialect):
     """SQL expressions with MLflow's quoting; a quote inside a string is doubled, and a backslash is a backslash."""
+
+    IDENTIFIERS_CAN_START_WITH_DIGIT = True
 
     class Tokenizer(BaseTokenizer):
         """Which quotes mean what."""
@@ -22,6 +29,14 @@ class FilterDialect(Dialect):
         QUOTES = ["'", '"']  # noqa: RUF012
         IDENTIFIERS = ["`"]  # noqa: RUF012
         STRING_ESCAPES = ["'", '"']  # noqa: RUF012
+
+    def tokenize(self, sql: str, dialect: DialectType = None) -> list[Token]:
+        """The tokens of a text; behind a dot each word is a name, `tags.select` as well as `tags.team`."""
+        tokens = super().tokenize(sql, dialect)
+        for before, token in pairwise(tokens):
+            if before.token_type == TokenType.DOT and token.text.isidentifier() and token.token_type not in _QUOTED:
+                token.token_type = TokenType.VAR
+        return tokens
 
 
 def parse_expression(text: str, *, what: str) -> exp.Expr | None:
