@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 
 import sqlglot
 from sqlglot import exp
 from sqlglot.dialects.dialect import Dialect, DialectType
 from sqlglot.errors import ParseError, SqlglotError
-from sqlglot.tokens import Token, TokenType
+from sqlglot.tokenizer_core import Token, TokenType
 from sqlglot.tokens import Tokenizer as BaseTokenizer
 
 from mlwarehouse.errors import FilterError
 
 HINT = "Names with other characters than letters, digits and _ go in back-ticks, as in metrics.`val/loss`."
+
+_NOTHING_BEFORE = re.compile(r"^Required keyword: 'this' missing for <class '[\w.]*\.(?P<word>And|Or)'>")
 
 _QUOTED = (TokenType.STRING, TokenType.IDENTIFIER)
 
@@ -66,7 +69,12 @@ def _detail(error: SqlglotError) -> str:
         first = error.errors[0]
         near = str(first.get("highlight") or "").strip()
         place = f"character {first.get('col')}"
-        if str(first.get("description")).startswith("Required keyword"):
+        description = str(first.get("description"))
+        if description.startswith("Expecting )"):
+            return f"a parenthesis isn't closed behind `{near}` near {place}."
+        if match := _NOTHING_BEFORE.search(description):
+            return f"something is missing before `{match['word'].upper()}`."
+        if description.startswith("Required keyword"):
             return f"something is missing after `{near}` near {place}."
         return f"unexpected `{near}` near {place}." if near else f"it breaks off near {place}."
     return "a quote isn't closed."

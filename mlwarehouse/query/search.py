@@ -14,9 +14,9 @@ from mlwarehouse.entities import ViewType
 from mlwarehouse.errors import FilterError, InvalidInputError, NotFoundError
 from mlwarehouse.query.columns import WILDCARDS, Columns, read_columns
 from mlwarehouse.query.experiments import resolve_experiments
-from mlwarehouse.query.fields import Kind
+from mlwarehouse.query.fields import AT_STEP, Kind
 from mlwarehouse.query.frames import FRAME_FORMATS, check_format, spread, to_frame, with_nanoseconds
-from mlwarehouse.query.loading import LIST_ATTRIBUTES, load_metrics, load_pairs, load_runs
+from mlwarehouse.query.loading import LIST_ATTRIBUTES, load_at_step, load_metrics, load_pairs, load_runs
 from mlwarehouse.query.names import Name
 from mlwarehouse.query.paging import READ_STEPS, WRITE_STEPS, run_steps
 from mlwarehouse.query.question import Question, Scope
@@ -148,28 +148,32 @@ def _wide(engine: Engine, reading: Reading | None, page: pa.Table, wanted: Colum
     """The frame of a page of runs, and the metrics and params asked for by name that none of them has."""
     numbers = page.column("number").combine_chunks()
     ids = numbers.to_pylist()
-    found: dict[tuple[Kind, str], dict[str, pa.Array]] = {}
+    found: dict[tuple[Kind, str, int | None], dict[str, pa.Array]] = {}
     series = wanted.keys("metric")
     if ids and series != []:
         rows = load_metrics(engine, reading, ids, series=series, stats=wanted.stats)
         for stat in wanted.stats:
-            found["metric", stat] = spread(rows, key="series", value=stat, numbers=numbers)
+            found["metric", stat, None] = spread(rows, key="series", value=stat, numbers=numbers)
+    run_ids = page.column("run_id").combine_chunks()
+    for step, at_step in wanted.at_steps.items() if ids else ():
+        rows = load_at_step(engine, reading, run_ids.to_pylist(), series=at_step, step=step)
+        found["metric", AT_STEP, step] = spread(rows, key="series", value=AT_STEP, numbers=run_ids)
     pairs: tuple[Kind, ...] = ("param", "tag")
     for kind in pairs:
         keys = wanted.keys(kind)
         if ids and keys != []:
             rows = load_pairs(engine, reading, f"{kind}s", ids, keys=keys)
-            found[kind, "last"] = spread(rows, key="key", value="value", numbers=numbers)
+            found[kind, "last", None] = spread(rows, key="key", value="value", numbers=numbers)
     result: dict[str, pa.Array | pa.ChunkedArray] = {}
     empty: list[Name] = []
     for title, name in wanted.entries:
         if name is None:
-            for key, values in found.get((WILDCARDS[title], "last"), {}).items():
+            for key, values in found.get((WILDCARDS[title], "last", None), {}).items():
                 result.setdefault(f"{title[:-1]}{key}", values)
         elif name.kind == "attribute":
             result[title] = page.column(name.key)
         else:
-            column = found.get((name.kind, name.stat), {}).get(name.key)
+            column = found.get((name.kind, name.stat, name.step), {}).get(name.key)
             if column is None:
                 empty.append(name)
                 column = pa.nulls(len(ids), _column_type(name))
