@@ -32,10 +32,10 @@ pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:D
 
 SOAK = bool(os.environ.get("MLWAREHOUSE_SOAK"))
 N_WAREHOUSES = 6 if SOAK else 1
-N_RUNS = 80 if SOAK else 36
+N_RUNS = 80 if SOAK else 30
 N_BATCHES = 60 if SOAK else 12
-QUESTIONS_A_BATCH = 36
-FRAME_EVERY = 6
+QUESTIONS_A_BATCH = 34
+FRAME_EVERY = 6 if SOAK else 11
 
 
 @dataclass(frozen=True)
