@@ -52,6 +52,7 @@ def test_finds(engine: EmbeddedEngine, case: dict[str, Any]) -> None:
     [
         '(metrics.loss > 0.1 OR metrics.`loss {"subset": "val"}` < 0.1) AND tags.size > 9 AND datasets.name = \'yelp\'',
         "params.lr < 1 AND start_time <= 1772366430000 AND run_name ILIKE 'B%' OR params.opt NOT IN ('sgd')",
+        "metrics.loss.at_step(0) > number(params.lr) AND params.opt NOT LIKE 'C:\\temp_%' AND metrics.loss.min < 1",
     ],
 )
 def test_finds_the_same_on_spark(engine: EmbeddedEngine, spark: Any, text: str) -> None:
