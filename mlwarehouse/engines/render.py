@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import ClassVar, TypeAlias
+from typing import ClassVar, TypeAlias, TypeVar
 
 import sqlglot
 from sqlglot import exp
@@ -26,6 +26,19 @@ from mlwarehouse.tables.views import REPORTS, VIEWS
 
 Unsettled: TypeAlias = frozenset[str] | None
 """The views whose kept folds have events behind them; None where folds aren't kept."""
+_Pattern = TypeVar("_Pattern", exp.Like, exp.ILike)
+
+
+def _with_backslashes_doubled(node: _Pattern) -> _Pattern:
+    """In a pattern of Spark's a backslash takes the next character's meaning, where nothing else is said."""
+    if isinstance(node.parent, exp.Escape) or isinstance(node.expression, exp.All | exp.Any | exp.Tuple):
+        return node
+    backslash = exp.Anonymous(this="CHR", expressions=[exp.Literal.number(92)])
+    doubled = exp.Anonymous(this="CONCAT", expressions=[backslash, backslash.copy()])
+    result = node.copy()
+    pattern = exp.Anonymous(this="REPLACE", expressions=[node.expression.copy(), backslash.copy(), doubled])
+    result.set("expression", pattern)
+    return result
 
 
 class NestingSpark(Spark):
@@ -35,9 +48,17 @@ class NestingSpark(Spark):
     """
 
     class Generator(SparkGenerator):
-        """Spark's generator, without the lifting."""
+        """Spark's generator, without the lifting, and with patterns in which a backslash is a backslash."""
 
         EXPRESSIONS_WITHOUT_NESTED_CTES: ClassVar[set[type[exp.Expr]]] = set()
+
+        def like_sql(self, expression: exp.Like) -> str:
+            """A pattern without an escape character, as in DuckDB."""
+            return super().like_sql(_with_backslashes_doubled(expression))
+
+        def ilike_sql(self, expression: exp.ILike) -> str:
+            """The same, whatever the case."""
+            return super().ilike_sql(_with_backslashes_doubled(expression))
 
 
 def needed(tree: exp.Expr, *, kept: Unsettled = None) -> tuple[tuple[str, ...], frozenset[str]]:

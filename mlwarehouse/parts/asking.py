@@ -33,7 +33,7 @@ class Asking(Base):
         """Find runs; the arguments and the frame are those of ``mlflow.search_runs``.
 
         Args:
-            experiment_ids: Experiments by id.
+            experiment_ids: Experiments by id; an empty list finds nothing.
             filter_string: A filter such as ``metrics.loss < 0.4 AND (params.lr < 0.01 OR tags.team = 'nlp')``.
             run_view_type: Active runs, deleted ones, or all.
             max_results: The most runs to return.
@@ -58,8 +58,9 @@ class Asking(Base):
         from mlwarehouse.query import search_runs
 
         logger = getattr(self, "recorder", None)
-        if not (experiment_ids or experiment_names or search_all_experiments) and logger is not None:
-            experiment_names = [logger.experiment] if logger.experiment else None
+        is_open = experiment_ids is None and experiment_names is None and not search_all_experiments
+        if is_open and logger is not None and logger.experiment:
+            experiment_names = [logger.experiment]
         return search_runs(
             self.engine(),
             self.reading(as_of=as_of, at=at),

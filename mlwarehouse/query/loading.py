@@ -63,6 +63,27 @@ def load_metrics(
     )
 
 
+def load_at_step(
+    engine: Engine, reading: Reading, run_ids: Sequence[str], *, series: Sequence[str], step: int
+) -> pa.Table:
+    """The values of some runs at a step.
+
+    Args:
+        engine: Answers the question.
+        reading: The state to look at.
+        run_ids: The runs.
+        series: Their series.
+        step: The step.
+
+    Returns:
+        A row per run and series that has a point there: ``number`` (here the run's id), ``series``, ``at_step``.
+    """
+    references = References()
+    where = run_condition(run_ids, references)
+    sql = references.points_at_step(list(series), step, where=where)
+    return engine.query(sql, reading=reading, parameters=references.parameters)
+
+
 def load_pairs(
     engine: Engine,
     reading: Reading,

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from mlwarehouse.errors import FilterError
 from mlwarehouse.query.dialect import parse_expression
+from mlwarehouse.query.fields import NUMBER
 from mlwarehouse.query.names import Name, order_entry
 from mlwarehouse.query.question import OrderEntry, Question
 from mlwarehouse.query.spelling import said_name
@@ -41,7 +42,7 @@ def write_order(question: Question) -> Question:
             raise FilterError(f"The order-by list names `{said_name(name)}` twice; leave one out.")
         seen.add(name)
         column = question.references.placed(question.references.column(name)).sql(dialect="duckdb")
-        if name.kind == "metric":
+        if name.kind == "metric" or name.stat == NUMBER:
             terms.append((f"CASE WHEN {column} IS NULL THEN 2 WHEN ISNAN({column}) THEN 1 ELSE 0 END", "ASC"))
         terms.append((column, f"{'DESC' if entry.is_descending else 'ASC'} NULLS LAST"))
     if Name("attribute", "start_time") not in seen:

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlglot import exp
 
-from mlwarehouse.query.fields import ATTRIBUTES_BY_NAME, Kind
+from mlwarehouse.query.fields import AT_STEP, ATTRIBUTES_BY_NAME, NUMBER, Kind
 from mlwarehouse.query.names import Name
 
 JOINED_KINDS: tuple[Kind, ...] = ("metric", "param", "tag")
@@ -29,6 +29,7 @@ class Reference:
         columns: Columns of the view that are needed.
         must_exist: Whether a key that no run has is a mistake; a question whether it is there isn't one.
         is_required: Whether only runs that have it are looked for, so that it is among what is chosen first.
+        step: The step at which a metric's value is wanted; None for its summary.
     """
 
     kind: Kind
@@ -37,6 +38,11 @@ class Reference:
     columns: set[str] = field(default_factory=set)
     must_exist: bool = False
     is_required: bool = False
+    step: int | None = None
+
+
+SERIES = "CASE WHEN context IS NULL THEN key ELSE key || ' ' || context END"
+"""A series, over `metrics`, which has no column of that name."""
 
 
 class References:
@@ -45,7 +51,7 @@ class References:
     def __init__(self) -> None:
         """Start with nothing."""
         self.parameters: dict[str, Any] = {}
-        self.by_name: dict[tuple[Kind, str], Reference] = {}
+        self.by_name: dict[tuple[Kind, str, int | None], Reference] = {}
 
     def bind(self, value: object) -> exp.Expr:
         """A parameter mark for a value, as a node."""
@@ -67,10 +73,11 @@ class References:
         """
         if name.kind == "attribute":
             return exp.maybe_parse(ATTRIBUTES_BY_NAME[name.key].sql, dialect="duckdb")
-        reference = self.by_name.get((name.kind, name.key))
+        as_number = as_number or name.stat == NUMBER
+        reference = self.by_name.get((name.kind, name.key, name.step))
         if reference is None:
-            reference = Reference(name.kind, name.key, f"{name.kind}_{len(self.by_name)}")
-            self.by_name[name.kind, name.key] = reference
+            reference = Reference(name.kind, name.key, f"{name.kind}_{len(self.by_name)}", step=name.step)
+            self.by_name[name.kind, name.key, name.step] = reference
         reference.must_exist = reference.must_exist or must_exist
         column = {"metric": name.stat, "param": "value_number" if as_number else "value"}.get(name.kind, "value")
         reference.columns.add(column)
@@ -89,7 +96,8 @@ class References:
             return False
         if any(isinstance(n.this.unnest(), exp.And | exp.Between) for n in condition.find_all(exp.Not)):
             return False
-        by_alias = {r.alias: r for r in self.by_name.values()}
+        # Points at a step go by the runs' ids, not by their numbers.
+        by_alias = {r.alias: r for r in self.by_name.values() if r.step is None}
         tables = {c.table for c in condition.find_all(exp.Column)}
         if not tables or not tables <= by_alias.keys():
             return False
@@ -110,7 +118,8 @@ class References:
     def joins(self) -> list[str]:
         """The joins to `runs` that the references need beside what is chosen first, in SQL."""
         return [
-            f"LEFT JOIN ({self._source(r)}) AS {r.alias} ON {r.alias}.number = runs.number"
+            f"LEFT JOIN ({self._source(r)}) AS {r.alias} ON {r.alias}.number = "
+            f"runs.{'number' if r.step is None else 'run_id'}"
             for r in list(self.by_name.values())
             if not r.is_required
         ]
@@ -133,16 +142,30 @@ class References:
 
     def _source(self, reference: Reference) -> str:
         columns = ", ".join(["number", *sorted(reference.columns)])
+        if reference.step is not None:
+            return self.points_at_step([reference.key], reference.step)
         if reference.kind == "metric":
             return f"SELECT {columns} FROM numbered_metric_summaries WHERE {self.series_condition([reference.key])}"
         return f"SELECT {columns} FROM numbered_{reference.kind}s WHERE key = {self.mark(reference.key)}"
 
-    def series_condition(self, series: list[str]) -> str:
+    def points_at_step(self, series: list[str], step: int, *, where: str = "TRUE") -> str:
+        """A query for the values that runs have in some series at a step, the latest of several.
+
+        Its columns: ``number`` (here always the run's id), ``series`` and ``at_step``.
+        """
+        condition = f"{self.series_condition(series, column=SERIES)} AND step = {self.mark(step)} AND {where}"
+        return (
+            f"SELECT run_id AS number, series, point.value AS {AT_STEP} FROM ("
+            f"SELECT run_id, {SERIES} AS series, MAX({{'event_at': event_at, 'value': value}}) AS point "
+            f"FROM metrics WHERE {condition} GROUP BY run_id, {SERIES}) AS points"
+        )
+
+    def series_condition(self, series: list[str], *, column: str = "series") -> str:
         """SQL over `metric_summaries` that holds for some series, and of which the scan sees the keys."""
         keys = dict.fromkeys(key for one in series for key in keys_of_series(one))
         key_marks = ", ".join(self.mark(key) for key in keys)
         marks = ", ".join(self.mark(one) for one in series)
-        return f"key IN ({key_marks}) AND series IN ({marks})"
+        return f"key IN ({key_marks}) AND {column} IN ({marks})"
 
 
 def keys_of_series(series: str) -> list[str]:

@@ -14,9 +14,9 @@ from mlwarehouse.entities import ViewType
 from mlwarehouse.errors import FilterError, InvalidInputError, NotFoundError
 from mlwarehouse.query.columns import WILDCARDS, Columns, read_columns
 from mlwarehouse.query.experiments import resolve_experiments
-from mlwarehouse.query.fields import Kind
+from mlwarehouse.query.fields import AT_STEP, Kind
 from mlwarehouse.query.frames import FRAME_FORMATS, check_format, one_chunk, spread, to_frame, with_nanoseconds
-from mlwarehouse.query.loading import LIST_ATTRIBUTES, load_metrics, load_pages, load_pairs, load_runs
+from mlwarehouse.query.loading import LIST_ATTRIBUTES, load_at_step, load_metrics, load_pages, load_pairs, load_runs
 from mlwarehouse.query.names import Name
 from mlwarehouse.query.pages import KINDS, Page, load_page
 from mlwarehouse.query.paging import READ_STEPS, run_steps
@@ -164,12 +164,12 @@ def _wide(engine: Engine, reading: Reading, page: Page, wanted: Columns) -> tupl
     empty: list[Name] = []
     for title, name in wanted.entries:
         if name is None:
-            for key, values in found.get((WILDCARDS[title], "last"), {}).items():
+            for key, values in found.get((WILDCARDS[title], "last", None), {}).items():
                 result.setdefault(f"{title[:-1]}{key}", values)
         elif name.kind == "attribute":
             result[title] = page.table.column(name.key)
         else:
-            column = found.get((name.kind, name.stat), {}).get(name.key)
+            column = found.get((name.kind, name.stat, name.step), {}).get(name.key)
             if column is None:
                 empty.append(name)
                 column = pa.nulls(len(numbers), _column_type(name))
@@ -179,22 +179,26 @@ def _wide(engine: Engine, reading: Reading, page: Page, wanted: Columns) -> tupl
 
 def _found(
     engine: Engine, reading: Reading, page: Page, numbers: pa.Array, wanted: Columns
-) -> dict[tuple[Kind, str], dict[str, pa.Array]]:
-    """The columns of a page by kind, statistic and key."""
-    found: dict[tuple[Kind, str], dict[str, pa.Array]] = {}
+) -> dict[tuple[Kind, str, int | None], dict[str, pa.Array]]:
+    """The columns of a page by kind, statistic and step, and key."""
+    found: dict[tuple[Kind, str, int | None], dict[str, pa.Array]] = {}
     pages = load_pages(engine, reading, page, _whole(wanted))
     for kind, rows in pages.items():
-        found[_SINGULAR[kind], "last"] = spread(rows, key="key", value="value", numbers=numbers)
+        found[_SINGULAR[kind], "last", None] = spread(rows, key="key", value="value", numbers=numbers)
     series = wanted.keys("metric")
     if "metrics" not in pages and series != []:
         rows = load_metrics(engine, reading, numbers.to_pylist(), series=series, stats=wanted.stats)
         for stat in wanted.stats:
-            found["metric", stat] = spread(rows, key="series", value=stat, numbers=numbers)
+            found["metric", stat, None] = spread(rows, key="series", value=stat, numbers=numbers)
+    for step, at_step in wanted.at_steps.items():
+        run_ids = one_chunk(page.table.column("run_id"))
+        rows = load_at_step(engine, reading, run_ids.to_pylist(), series=at_step, step=step)
+        found["metric", AT_STEP, step] = spread(rows, key="series", value=AT_STEP, numbers=run_ids)
     for kind in _PAIRS:
         keys = wanted.keys(kind)
         if keys:
             rows = load_pairs(engine, reading, f"{kind}s", numbers.to_pylist(), keys=keys)
-            found[kind, "last"] = spread(rows, key="key", value="value", numbers=numbers)
+            found[kind, "last", None] = spread(rows, key="key", value="value", numbers=numbers)
     return found
 
 
