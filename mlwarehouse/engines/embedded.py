@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import re
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,7 +16,7 @@ from mlwarehouse.engines import embedded_commit
 from mlwarehouse.engines.base import Appended, Reading, Txn
 from mlwarehouse.engines.casting import cast_strict, plain_types
 from mlwarehouse.engines.embedded_kept import PREFIX, Kept, KeptHandles, find_kept
-from mlwarehouse.engines.embedded_sql import columns_of, no_rows, rows_of_files
+from mlwarehouse.engines.embedded_sql import columns_of, no_rows, rows_of_files, said
 from mlwarehouse.engines.embedded_states import derived_folder
 from mlwarehouse.engines.embedded_tables import EmbeddedTables, check_known
 from mlwarehouse.engines.parse import check_marks
@@ -108,7 +107,7 @@ class EmbeddedEngine:
             with kept.lock:
                 return self._answer(kept.prepare(self._connection_of_all()), question, reading, parameters)
         except duckdb.Error as error:
-            raise SqlError(f"The question failed: {_said(error)}") from error
+            raise SqlError(f"The question failed: {said(error)}") from error
 
     def with_kept(self, reading: Reading) -> Reading:
         """See `Engine.with_kept`."""
@@ -118,6 +117,18 @@ class EmbeddedEngine:
         versions = {n: self.version(TABLES_BY_NAME[n]) if v < 0 else v for n, v in versions.items()}
         kept = find_kept(self._kept, self.tables, versions, reading.overlay)
         return replace(reading, versions=versions, kept=kept)
+
+    def kept_rows(self, kept: Kept, text: str) -> pa.Table:
+        """Rows of the tables that go with kept folds, by SQL of our own over their names.
+
+        Raises:
+            StorageError: They can't be read.
+        """
+        try:
+            with kept.lock:
+                return kept.prepare(self._connection_of_all()).execute(text).to_arrow_table()
+        except duckdb.Error as error:
+            raise StorageError(f"Kept folds can't be read: {said(error)}") from error
 
     def _answer(
         self,
@@ -176,14 +187,6 @@ class EmbeddedEngine:
         if not parts:
             parts.append(no_rows(spec))
         cursor.execute(f"CREATE OR REPLACE TEMP VIEW mlw_table_{spec.name} AS {' UNION ALL '.join(parts)}")
-
-
-def _said(error: duckdb.Error) -> str:
-    """DuckDB's words, on one line, with the names that it holds for possible."""
-    lines = str(error).strip().splitlines()
-    near = next((line.partition(":")[2] for line in lines if line.startswith("Candidate bindings:")), "")
-    names = ", ".join(f"`{name}`" for name in dict.fromkeys(re.findall(r'"([^"]+)"', near)))
-    return f"{lines[0]}{f' Did you mean {names}?' if names else ''}"
 
 
 def _moment(when: dt.datetime) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from mlwarehouse.tables import TableSpec
@@ -52,3 +53,14 @@ def rows_of_files(spec: TableSpec, files: Sequence[str]) -> str:
         by_name = f"SELECT * FROM read_parquet({file_list(files)}, union_by_name = true)"
         source = f"({no_rows(spec)} UNION ALL BY NAME {by_name})"
     return f"SELECT {columns_of(spec)} FROM {source}"
+
+
+_OURS = re.compile(r"\b(?:rows_of_|files_of_)?mlw_(?:table|view)_(?=\w)")
+
+
+def said(error: Exception) -> str:
+    """DuckDB's words, on one line, with the names that it holds for possible; in them, tables have our names."""
+    lines = _OURS.sub("", str(error).strip()).splitlines()
+    near = next((line.partition(":")[2] for line in lines if line.startswith("Candidate bindings:")), "")
+    names = ", ".join(f"`{name}`" for name in dict.fromkeys(re.findall(r'"([^"]+)"', near)))
+    return f"{lines[0]}{f' Did you mean {names}?' if names else ''}"
