@@ -30,7 +30,7 @@ NUMBERS = frozenset(
 TEXT = frozenset(
     """
     ascii chr concat concat_ws contains ends_with format hash ilike_escape instr jaccard jaro_winkler_similarity lcase
-    left len length levenshtein like_escape lower lpad ltrim md5 not_ilike_escape not_like_escape position prefix
+    left len length levenshtein like_escape lower lpad ltrim md5 not_ilike_escape not_like_escape octet_length position prefix
     printf regexp_extract regexp_extract_all regexp_full_match regexp_matches regexp_replace regexp_split_to_array
     repeat replace reverse right rpad rtrim sha256 split_part starts_with str_split string_split strlen strpos
     substr substring suffix trim ucase unicode upper
@@ -49,7 +49,7 @@ TIMES = frozenset(
 
 NESTED = frozenset(
     """
-    array_contains array_extract array_length array_slice array_to_string cardinality element_at flatten generate_series
+    array_contains array_extract array_length array_reverse_sort array_slice array_to_string cardinality element_at flatten generate_series
     list_any_value list_apply list_avg list_concat list_contains list_count list_distinct list_element list_extract
     list_filter list_first list_has list_has_all list_has_any list_indexof list_last list_max list_median list_min
     list_position list_reduce list_reverse list_reverse_sort list_slice list_sort list_sum list_transform list_unique
@@ -70,9 +70,7 @@ OTHERS = frozenset("coalesce if ifnull nullif typeof constant_or_null".split())
 FUNCTIONS = AGGREGATES | WINDOWS | NUMBERS | TEXT | TIMES | NESTED | JSON | OTHERS
 """All functions by name."""
 
-OPERATORS = frozenset(
-    "+ - * / // % ** ^ & | ~ << >> || @ ! -> ->> ^@ ~~ !~~ ~~* !~~* ~~~ && @> <@ xor".split()
-)
+OPERATORS = frozenset("+ - * / // % ** ^ & | ~ << >> || @ ! -> ->> ^@ ~~ !~~ ~~* !~~* ~~~ && @> <@ xor".split())
 """Operators, which DuckDB takes for functions of these names."""
 
 TABLE_FUNCTIONS = frozenset({"generate_series", "range", "unnest"})

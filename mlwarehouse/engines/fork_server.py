@@ -117,4 +117,3 @@ def _warm_up() -> None:
     asked = Asked("SELECT a, count(*) AS n FROM t WHERE b = $b GROUP BY a", (Relation("t", rows),), bounds, {"b": "x"})
     with open_database() as db:
         write_answer(*answer(db, asked))
-

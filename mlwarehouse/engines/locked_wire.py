@@ -15,6 +15,9 @@ from mlwarehouse.errors import SqlError
 
 _LENGTH = struct.Struct("<Q")
 
+ALIGNED = 64
+"""Each part begins at a multiple of so many bytes, as Arrow wants its memory."""
+
 
 @dataclass(frozen=True)
 class Relation:
@@ -83,7 +86,7 @@ def write_asked(asked: Asked) -> bytes:
     places: dict[int, int] = {}
 
     def place(table: pa.Table) -> int:
-        blobs.append(as_bytes(table))
+        blobs.append(_padded(as_bytes(table)))
         return len(blobs) - 1
 
     relations = []
@@ -106,7 +109,7 @@ def write_asked(asked: Asked) -> bytes:
         "without_landlock": asked.without_landlock,
         "lengths": [len(b) for b in blobs],
     }
-    return b"".join((*_framed(header), *blobs))
+    return b"".join((_framed(header), *blobs))
 
 
 def read_asked(data: bytes) -> Asked:
@@ -138,12 +141,12 @@ def read_asked(data: bytes) -> Asked:
 
 def write_answer(rows: pa.Table, is_truncated: bool) -> bytes:
     """An answer as bytes."""
-    return b"".join((*_framed({"is_truncated": is_truncated}), as_bytes(rows)))
+    return _framed({"is_truncated": is_truncated}) + as_bytes(rows)
 
 
 def write_failure(kind: str, message: str) -> bytes:
     """A failure as bytes: the name of an error's class, and what it says."""
-    return b"".join(_framed({"error": kind, "message": message}))
+    return _framed({"error": kind, "message": message})
 
 
 def read_answer(data: bytes) -> tuple[dict[str, Any], pa.Table | None]:
@@ -175,12 +178,17 @@ def as_bytes(table: pa.Table) -> bytes:
     return out.getvalue()
 
 
-def _framed(header: Mapping[str, Any]) -> tuple[bytes, bytes]:
+def _padded(data: bytes) -> bytes:
+    return data + bytes(-len(data) % ALIGNED)
+
+
+def _framed(header: Mapping[str, Any]) -> bytes:
     text = json.dumps(header).encode()
-    return _LENGTH.pack(len(text)), text
+    return _padded(_LENGTH.pack(len(text)) + text)
 
 
 def _opened(data: bytes) -> tuple[Any, int]:
     (length,) = _LENGTH.unpack_from(data)
     start = _LENGTH.size
-    return json.loads(data[start : start + length]), start + length
+    end = start + length
+    return json.loads(data[start:end]), end + -end % ALIGNED
