@@ -215,7 +215,7 @@ def mcp(
     ] = None,
     time_limit_s: Annotated[float, typer.Option("--time-limit", help="Seconds that a question may take.")] = 10.0,
 ) -> None:
-    """Serve schema, runs and read-only SQL to programs that speak the Model Context Protocol, by standard input and output.
+    """Serve schema, runs and read-only SQL by the Model Context Protocol, over standard input and output.
 
     Example: mlwarehouse mcp --warehouse ./wh --experiment sentiment
     """

@@ -11,8 +11,9 @@ AGGREGATES = frozenset(
     """
     any_value approx_count_distinct approx_quantile arg_max arg_min array_agg avg bit_and bit_or bit_xor bool_and
     bool_or corr count count_if count_star covar_pop covar_samp entropy favg first fsum geomean group_concat
-    histogram kurtosis last list listagg mad max max_by mean median min min_by mode product quantile_cont quantile_disc
-    regr_intercept regr_r2 regr_slope skewness stddev stddev_pop stddev_samp string_agg sum var_pop var_samp variance
+    histogram kurtosis last list listagg mad max max_by mean median min min_by mode product quantile_cont
+    quantile_disc regr_intercept regr_r2 regr_slope skewness stddev stddev_pop stddev_samp string_agg sum var_pop
+    var_samp variance
     """.split()
 )
 
@@ -22,18 +23,18 @@ WINDOWS = frozenset(
 
 NUMBERS = frozenset(
     """
-    abs acos asin atan atan2 cbrt ceil ceiling cos degrees even exp factorial floor gcd greatest isfinite isinf isnan
-    lcm least ln log log10 log2 mod pi pow power radians random round sign sin sqrt tan trunc
+    abs acos asin atan atan2 cbrt ceil ceiling cos degrees even exp factorial floor gcd greatest isfinite isinf
+    isnan lcm least ln log log10 log2 mod pi pow power radians random round sign sin sqrt tan trunc
     """.split()
 )
 
 TEXT = frozenset(
     """
-    ascii chr concat concat_ws contains ends_with format hash ilike_escape instr jaccard jaro_winkler_similarity lcase
-    left len length levenshtein like_escape lower lpad ltrim md5 not_ilike_escape not_like_escape octet_length position prefix
-    printf regexp_extract regexp_extract_all regexp_full_match regexp_matches regexp_replace regexp_split_to_array
-    repeat replace reverse right rpad rtrim sha256 split_part starts_with str_split string_split strlen strpos
-    substr substring suffix trim ucase unicode upper
+    ascii chr concat concat_ws contains ends_with format hash ilike_escape instr jaccard jaro_winkler_similarity
+    lcase left len length levenshtein like_escape lower lpad ltrim md5 not_ilike_escape not_like_escape octet_length
+    position prefix printf regexp_extract regexp_extract_all regexp_full_match regexp_matches regexp_replace
+    regexp_split_to_array repeat replace reverse right rpad rtrim sha256 split_part starts_with str_split
+    string_split strlen strpos substr substring suffix trim ucase unicode upper
     """.split()
 )
 
@@ -49,12 +50,12 @@ TIMES = frozenset(
 
 NESTED = frozenset(
     """
-    array_contains array_extract array_length array_reverse_sort array_slice array_to_string cardinality element_at flatten generate_series
-    list_any_value list_apply list_avg list_concat list_contains list_count list_distinct list_element list_extract
-    list_filter list_first list_has list_has_all list_has_any list_indexof list_last list_max list_median list_min
-    list_position list_reduce list_reverse list_reverse_sort list_slice list_sort list_sum list_transform list_unique
-    list_value list_zip map map_entries map_extract map_extract_value map_from_entries map_keys map_values range row
-    struct_extract struct_pack unnest
+    array_contains array_extract array_length array_reverse_sort array_slice array_to_string cardinality element_at
+    flatten generate_series list_any_value list_apply list_avg list_concat list_contains list_count list_distinct
+    list_element list_extract list_filter list_first list_has list_has_all list_has_any list_indexof list_last
+    list_max list_median list_min list_position list_reduce list_reverse list_reverse_sort list_slice list_sort
+    list_sum list_transform list_unique list_value list_zip map map_entries map_extract map_extract_value
+    map_from_entries map_keys map_values range row struct_extract struct_pack unnest
     """.split()
 )
 

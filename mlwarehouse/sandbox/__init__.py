@@ -61,7 +61,7 @@ def die_with_parent(parent: int) -> None:
 
 def address_space_bytes() -> int:
     """The address space of this process now."""
-    with open("/proc/self/statm", encoding="ascii") as source:
+    with open("/proc/self/statm", "rb") as source:
         return int(source.read().split()[0]) * resource.getpagesize()
 
 

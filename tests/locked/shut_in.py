@@ -1,8 +1,8 @@
 """A process that is shut in as a worker is and then tries what it can, without any parser before it.
 
 Run as a program with one argument, JSON: ``granted`` (a Parquet file), ``other`` (a file), ``target`` (a path to
-write), ``port`` (where somebody listens), ``whole`` (whether DuckDB may open the granted file itself), ``landlock``. Prints, as
-JSON, what came of each attempt: ``null`` where nothing stood in its way.
+write), ``port`` (where somebody listens), ``whole`` (whether DuckDB may open the granted file itself), ``landlock``.
+Prints, as JSON, what came of each attempt: ``null`` where nothing stood in its way.
 """
 
 from __future__ import annotations

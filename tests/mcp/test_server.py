@@ -6,6 +6,7 @@ import asyncio
 import json
 import math
 import os
+import subprocess
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -129,3 +130,13 @@ def test_one_experiment_is_all_that_is_seen(place):
         assert not any("hidden" in t for t in texts)
 
     ask(place, talk, "--experiment", "open")
+
+
+def test_without_the_sdk_the_extra_is_named(place):
+    program = "import sys; sys.modules['mcp'] = None; from mlwarehouse.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "mcp", "--warehouse", str(place)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert 'pip install "mlwarehouse[mcp]"' in done.stderr
+    assert "Traceback" not in done.stderr
