@@ -77,5 +77,8 @@ OPERATORS = frozenset("+ - * / // % ** ^ & | ~ << >> || @ ! -> ->> ^@ ~~ !~~ ~~*
 TABLE_FUNCTIONS = frozenset({"generate_series", "range", "unnest"})
 """Functions that make rows, from nothing but their arguments."""
 
+TOO_DEEP = "The question is nested too deeply; write it with common table expressions."
+"""What is said where a tree is deeper than Python, or DuckDB, can follow."""
+
 OWN_PREFIX = "mlw_"
 """Names that begin so are ours: a stranger's SQL can't use them."""

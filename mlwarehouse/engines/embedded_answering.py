@@ -16,7 +16,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.dataset as ds
 
-from mlwarehouse.engines.allowed_sql import FUNCTIONS, OPERATORS, TABLE_FUNCTIONS
+from mlwarehouse.engines.allowed_sql import FUNCTIONS, OPERATORS, TABLE_FUNCTIONS, TOO_DEEP
 from mlwarehouse.engines.embedded_sql import file_list, name, said
 from mlwarehouse.engines.locked_wire import Asked, Relation
 from mlwarehouse.errors import SqlError, SqlLimitError, StorageError
@@ -68,6 +68,8 @@ def answer(db: duckdb.DuckDBPyConnection, asked: Asked) -> tuple[pa.Table, bool]
         _prepare(db, asked)
         check(db, asked.text, {r.name for r in asked.relations})
         return _rows(db.execute(asked.text, dict(asked.parameters) or None), asked)
+    except RecursionError as error:
+        raise SqlError(TOO_DEEP) from error
     except (duckdb.Error, MemoryError, pa.ArrowException, OSError) as error:
         # What fails while rows are handed over arrives as an error of Arrow's with DuckDB's words.
         if isinstance(error, MemoryError) or "Out of Memory" in str(error):

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mlwarehouse.engines.allowed_sql import TOO_DEEP
 from mlwarehouse.engines.base import Reading
 from mlwarehouse.engines.embedded import EmbeddedEngine
 from mlwarehouse.engines.embedded_kept import PREFIX, Kept
 from mlwarehouse.engines.locked_wire import Relation
 from mlwarehouse.engines.render import Compiled, compiled
+from mlwarehouse.errors import SqlError
 from mlwarehouse.tables import TABLES_BY_NAME
 from mlwarehouse.tables.states import STATES
 
@@ -57,12 +59,15 @@ def prepare(
         experiment_ids: The experiments whose rows are granted; None grants all rows.
 
     Raises:
-        SqlError: The question names something that isn't there.
+        SqlError: The question names something that isn't there, or is nested too deeply.
         StorageError: A table can't be read.
     """
-    ready = compiled(question, dialect="duckdb", prefix=PREFIX, kept=reading.kept is not None)
-    if ready.tables <= TABLES_BY_NAME.keys():
-        ready = compiled(question, dialect="duckdb", prefix=PREFIX)
+    try:
+        ready = compiled(question, dialect="duckdb", prefix=PREFIX, kept=reading.kept is not None)
+        if ready.tables <= TABLES_BY_NAME.keys():
+            ready = compiled(question, dialect="duckdb", prefix=PREFIX)
+    except RecursionError:
+        raise SqlError(TOO_DEEP) from None
     scopes = None if experiment_ids is None else _scopes(engine, reading, ready, experiment_ids)
     relations = []
     for name in sorted(ready.tables):

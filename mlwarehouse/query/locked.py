@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Set
 
 from sqlglot import exp
 
-from mlwarehouse.engines.allowed_sql import FUNCTIONS, OWN_PREFIX
+from mlwarehouse.engines.allowed_sql import FUNCTIONS, OWN_PREFIX, TOO_DEEP
 from mlwarehouse.engines.parse import check_parameters, is_bound, parse_select
 from mlwarehouse.errors import SqlError, did_you_mean
 from mlwarehouse.query.allowed_nodes import NODES
@@ -57,7 +57,7 @@ def locked_question(text: str, granted: Set[str], parameters: Mapping[str, objec
             node.comments = None
         return tree.sql(dialect="duckdb", identify=True, comments=False)
     except RecursionError:
-        raise SqlError("The question is nested too deeply; write it with common table expressions.") from None
+        raise SqlError(TOO_DEEP) from None
 
 
 def _check_size(text: str) -> None:

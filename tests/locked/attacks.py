@@ -14,6 +14,8 @@ LARGE = {
     "@deep-subqueries": f"{'SELECT (' * 100}SELECT 1{')' * 100}",
     "@deep-not": f"SELECT {'NOT ' * 4000}true",
     "@deep-minus": f"SELECT {'- ' * 8000}1",
+    "@deep-casts": f"SELECT 1{'::int' * 2000}",
+    "@deep-case": f"SELECT {'CASE WHEN true THEN ' * 500}1{' END' * 500}",
     "@long-list": f"SELECT 1 IN ({', '.join('1' * 9 for _ in range(100_000))})",
     "@long-text": f"SELECT '{'x' * 10_000_000}'",
     "@many-unions": " UNION ".join(["SELECT 1"] * 100_000),
