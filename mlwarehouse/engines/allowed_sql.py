@@ -11,7 +11,7 @@ AGGREGATES = frozenset(
     """
     any_value approx_count_distinct approx_quantile arg_max arg_min array_agg avg bit_and bit_or bit_xor bool_and
     bool_or corr count count_if count_star covar_pop covar_samp entropy favg first fsum geomean group_concat
-    histogram kurtosis last list listagg mad max max_by mean median min min_by mode product quantile_cont
+    histogram kurtosis last list listagg mad max max_by mean median min min_by mode product quantile quantile_cont
     quantile_disc regr_intercept regr_r2 regr_slope skewness stddev stddev_pop stddev_samp string_agg sum var_pop
     var_samp variance
     """.split()

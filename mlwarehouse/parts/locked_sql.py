@@ -187,6 +187,8 @@ def granted_tables(tables: Sequence[str] | None, *, is_restricted: bool) -> froz
     Raises:
         InvalidInputError: A name that isn't there.
     """
+    if isinstance(tables, str):
+        raise InvalidInputError(f"`tables` must be a list; got the text `{tables}`. Write [{tables!r}].")
     known = {t.name for t in all_tables()}
     if tables is None:
         return frozenset(t for t in known if _goes_with_experiments(t)) if is_restricted else frozenset(known)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from mlwarehouse.errors import InvalidInputError
 from mlwarehouse.parts.base import Base
 from mlwarehouse.parts.locked_sql import LockedSql, bounds_of, check_sandbox, granted_tables
 
@@ -49,6 +50,8 @@ class Locking(Base):
         """
         from mlwarehouse.query import resolve_experiments
 
+        if workers is not None and workers < 1:
+            raise InvalidInputError(f"`workers` is {workers}; it must be 1 at least.")
         check_sandbox(self.settings.locked_sql)
         engine = self.engine()
         is_restricted = experiment_ids is not None or experiment_names is not None

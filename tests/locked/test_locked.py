@@ -18,8 +18,10 @@ import sqlglot
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sqlglot import exp
+from typer.testing import CliRunner
 
 from mlwarehouse import Warehouse
+from mlwarehouse.cli import app
 from mlwarehouse.engines.allowed_sql import FUNCTIONS
 from mlwarehouse.engines.base import Reading
 from mlwarehouse.engines.embedded import EmbeddedEngine
@@ -113,6 +115,8 @@ def test_a_pin_is_what_it_was(tmp_path):
 def test_tables_and_experiments_are_granted_by_name(warehouse):
     with pytest.raises(InvalidInputError, match="Did you mean `params`"):
         warehouse.locked(tables=["parms"])
+    with pytest.raises(InvalidInputError, match="must be a list"):
+        warehouse.locked(tables="runs")
     with pytest.raises(NotFoundError, match="opne"):
         warehouse.locked(experiment_names=["opne"])
     with warehouse.locked(experiment_names=["hidden"], tables=["runs", "model_versions"]) as few:
@@ -142,7 +146,7 @@ def test_what_is_left_out_is_said(warehouse):
             assert len(small.sql("SELECT * FROM range(4)")) == 3
 
 
-@pytest.mark.parametrize("limit", ["time_limit_s", "memory_bytes", "row_limit", "result_bytes"])
+@pytest.mark.parametrize("limit", ["time_limit_s", "memory_bytes", "row_limit", "result_bytes", "workers"])
 def test_a_limit_that_leaves_nothing_is_refused(warehouse, limit):
     with pytest.raises(InvalidInputError, match=limit):
         warehouse.locked(**{limit: 0})
@@ -184,17 +188,19 @@ def test_the_command_line_asks_shut_in(warehouse):
 
     done = run("--locked", "--experiment", "open", "--json", "SELECT DISTINCT experiment_name AS e FROM runs")
     assert json.loads(done.stdout) == [{"e": "open"}]
-    cut = run("--locked", "--json", "SELECT * FROM range(20000)")
-    assert len(json.loads(cut.stdout)) == 10_000
-    assert "those behind are left out" in cut.stderr
+    refused = run("--locked", "SELECT * FROM read_csv('/etc/passwd')")
+    assert refused.returncode == 1
+    assert "After FROM come" in refused.stderr
+
+
+def test_options_of_the_command_line_that_do_not_go_together_are_refused():
     for wrong, words in (
-        (("--locked", "SELECT * FROM read_csv('/etc/passwd')"), "After FROM come"),
-        (("--locked", "--as-of", "2026-01-01", "SELECT 1"), "leave --as-of"),
-        (("--experiment", "open", "SELECT 1"), "goes with `--locked`"),
+        (["--locked", "--as-of", "2026-01-01", "SELECT 1"], "leave --as-of"),
+        (["--experiment", "open", "SELECT 1"], "goes with `--locked`"),
     ):
-        refused = run(*wrong)
-        assert refused.returncode == 1
-        assert words in refused.stderr
+        refused = CliRunner().invoke(app, ["sql", *wrong])
+        assert isinstance(refused.exception, InvalidInputError)
+        assert words in str(refused.exception)
 
 
 def test_what_is_asked_is_written_anew_and_means_the_same(locked, alone):
