@@ -148,13 +148,30 @@ def sql(
     dialect: Annotated[str, typer.Option(help="The SQL dialect it is written in.")] = "duckdb",
     as_of: AsOfOption = None,
     at: AtOption = None,
+    locked: Annotated[
+        bool, typer.Option("--locked", help="For SQL that you don't trust: shut in, read-only, within limits.")
+    ] = False,
+    experiment: Annotated[
+        list[str] | None, typer.Option("--experiment", "-e", help="With --locked: only rows of this one; may repeat.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Answer one SELECT over tables and views.
 
     Example: mlwarehouse sql "SELECT run_id, min(value) AS best FROM metrics WHERE key = 'loss' GROUP BY run_id"
     """
-    table = Warehouse(warehouse).sql(query, dialect=dialect, as_of=as_of, at=at, output_format="arrow")
+    if locked:
+        if as_of is not None or dialect != "duckdb":
+            raise InvalidInputError("`--locked` answers DuckDB's SQL about now; leave --as-of and --dialect out.")
+        with Warehouse(warehouse).locked(experiment_names=experiment) as shut_in:
+            answer = shut_in.answer(query)
+        table = answer.rows
+        if answer.is_truncated:
+            note(f"The answer has more than {table.num_rows} rows; those behind are left out.")
+    else:
+        if experiment:
+            raise InvalidInputError("`--experiment` goes with `--locked`; else name it in the question.")
+        table = Warehouse(warehouse).sql(query, dialect=dialect, as_of=as_of, at=at, output_format="arrow")
     print_rows(table.to_pylist(), as_json=as_json, columns=table.column_names)
 
 
@@ -227,6 +244,30 @@ def dashboard(
     application = create_app(found)
     note(f"dashboards of {found.uri} on http://{host}:{port} (Ctrl-C ends)")
     application.run(host=host, port=port)
+
+
+@app.command()
+def mcp(
+    warehouse: WarehouseOption = None,
+    experiment: Annotated[
+        list[str] | None, typer.Option("--experiment", "-e", help="Only rows of this experiment; may repeat.")
+    ] = None,
+    time_limit_s: Annotated[float, typer.Option("--time-limit", help="Seconds that a question may take.")] = 10.0,
+) -> None:
+    """Serve schema, runs and read-only SQL by the Model Context Protocol, over standard input and output.
+
+    Example: mlwarehouse mcp --warehouse ./wh --experiment sentiment
+    """
+    found = Warehouse(warehouse)
+    found.place()
+    try:
+        from mlwarehouse.mcp import create_server
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(
+            f'The MCP server needs `{error.name}`, which isn\'t installed; run `pip install "mlwarehouse[mcp]"`.'
+        ) from error
+    with found.locked(experiment_names=experiment, time_limit_s=time_limit_s) as locked:
+        create_server(found, locked).run("stdio")
 
 
 @app.command()

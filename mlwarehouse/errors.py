@@ -6,6 +6,7 @@ The tree::
     ├── InvalidInputError            the caller passed something that can't be meant
     │   ├── FilterError              a filter or order that can't be understood
     │   ├── SqlError                 a SQL question that an engine refused
+    │   │   └── SqlLimitError        one that took more time, memory or room than it may
     │   ├── CastError                data that doesn't fit a table's declared types without loss
     │   └── SignatureError           a model's input doesn't fit its signature
     ├── NotFoundError                a run, experiment, model, version, artifact or column isn't there
@@ -21,7 +22,8 @@ The tree::
     ├── ModelError                   a model package that can't be written or read
     │   ├── DigestMismatchError      a file's bytes aren't those that were logged
     │   └── PickleRefusedError       reading it would run a pickle, and nobody allowed that
-    └── MissingDependencyError       an optional library, or Java, isn't installed
+    ├── MissingDependencyError       an optional library, or Java, isn't installed
+    └── SandboxUnavailableError      the machine can't shut in what strangers ask for
 
 A message is one sentence that says what was asked, what was found, and what to do.
 """
@@ -57,6 +59,13 @@ class FilterError(InvalidInputError):
 
 class SqlError(InvalidInputError):
     """A SQL question that couldn't be parsed or that the engine refused."""
+
+
+class SqlLimitError(SqlError):
+    """A SQL question that took more time, memory or room for its answer than it may, and was ended."""
+
+    code = "RESOURCE_EXHAUSTED"
+    http_status = 429
 
 
 class CastError(InvalidInputError):
@@ -145,6 +154,12 @@ class PickleRefusedError(ModelError):
 
 class MissingDependencyError(WarehouseError):
     """An optional library, or Java, isn't installed; the message says how to get it."""
+
+
+class SandboxUnavailableError(WarehouseError):
+    """The machine lacks what shuts in a process that runs strangers' SQL; the message says what, and what to set."""
+
+    http_status = 501
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import re
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,7 +16,7 @@ from mlwarehouse.engines import embedded_commit
 from mlwarehouse.engines.base import Appended, Reading, RunRows, Txn
 from mlwarehouse.engines.casting import cast_strict, plain_types
 from mlwarehouse.engines.embedded_kept import PREFIX, Kept, KeptHandles, find_kept
-from mlwarehouse.engines.embedded_sql import COMMIT_VERSION, columns_of, no_rows, rows_by_version, rows_of_files
+from mlwarehouse.engines.embedded_sql import COMMIT_VERSION, columns_of, no_rows, rows_by_version, rows_of_files, said
 from mlwarehouse.engines.embedded_states import derived_folder
 from mlwarehouse.engines.embedded_tables import EmbeddedTables, check_known
 from mlwarehouse.engines.parse import check_marks
@@ -110,7 +109,7 @@ class EmbeddedEngine:
             finally:
                 cursor.close()
         except duckdb.Error as error:
-            raise SqlError(f"The question failed: {_said(error)}") from error
+            raise SqlError(f"The question failed: {said(error)}") from error
 
     def with_kept(self, reading: Reading) -> Reading:
         """See `Engine.with_kept`."""
@@ -138,6 +137,22 @@ class EmbeddedEngine:
         """See `Engine.row_of_run`."""
         kept: Kept | None = reading.kept
         return None if kept is None or run_id in kept.touched else kept.pages.row(run_id)
+
+    def kept_rows(self, kept: Kept, text: str) -> pa.Table:
+        """Rows of the tables that go with kept folds, by SQL of our own over their names.
+
+        Raises:
+            StorageError: They can't be read.
+        """
+        connection = self._connection_of_all()
+        cursor = connection.cursor()
+        try:
+            cursor.execute(f"SET schema = '{kept.prepare(connection)}'")
+            return cursor.execute(text).to_arrow_table()
+        except duckdb.Error as error:
+            raise StorageError(f"Kept folds can't be read: {said(error)}") from error
+        finally:
+            cursor.close()
 
     def _answer(
         self,
@@ -211,14 +226,6 @@ class EmbeddedEngine:
             return f"SELECT *, {newest} AS {COMMIT_VERSION} FROM ({rows_of_files(spec, files)})"
         until = self.version(spec) if version is None else version
         return rows_by_version(spec, self.tables.added(spec, after, until))
-
-
-def _said(error: duckdb.Error) -> str:
-    """DuckDB's words, on one line, with the names that it holds for possible."""
-    lines = str(error).strip().splitlines()
-    near = next((line.partition(":")[2] for line in lines if line.startswith("Candidate bindings:")), "")
-    names = ", ".join(f"`{name}`" for name in dict.fromkeys(re.findall(r'"([^"]+)"', near)))
-    return f"{lines[0]}{f' Did you mean {names}?' if names else ''}"
 
 
 def _moment(when: dt.datetime) -> str:

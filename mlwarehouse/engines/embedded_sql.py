@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from mlwarehouse.tables import TableSpec
@@ -77,3 +78,14 @@ def rows_by_version(spec: TableSpec, files: Sequence[tuple[int, str]]) -> str:
         f"SELECT {columns_of(spec)}, {COMMIT_VERSION} FROM {source} INNER JOIN "
         f"(SELECT unnest({paths}) AS mlw_path, unnest({versions}) AS {COMMIT_VERSION}) ON mlw_file = mlw_path"
     )
+
+
+_OURS = re.compile(r"\b(?:rows_of_|files_of_)?mlw_(?:table|view)_(?=\w)")
+
+
+def said(error: Exception) -> str:
+    """DuckDB's words, on one line, with the names that it holds for possible; in them, tables have our names."""
+    lines = _OURS.sub("", str(error).strip()).splitlines()
+    near = next((line.partition(":")[2] for line in lines if line.startswith("Candidate bindings:")), "")
+    names = ", ".join(f"`{name}`" for name in dict.fromkeys(re.findall(r'"([^"]+)"', near)))
+    return f"{lines[0]}{f' Did you mean {names}?' if names else ''}"
