@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from mlwarehouse._version import __version__
-from mlwarehouse.cli_output import Progress, note, print_json, print_rows, record
+from mlwarehouse.cli_maintenance import COMMANDS as MAINTENANCE
+from mlwarehouse.cli_models import models_app
+from mlwarehouse.cli_options import JsonOption, WarehouseOption
+from mlwarehouse.cli_output import note, print_json, print_rows, record
 from mlwarehouse.errors import MissingDependencyError, WarehouseError
 from mlwarehouse.warehouse import Warehouse
 
@@ -21,18 +24,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-models_app = typer.Typer(
-    no_args_is_help=True, help="Registered models: list, history, register, alias, stage.", rich_markup_mode=None
-)
 app.add_typer(models_app, name="models")
-
-WarehouseOption = Annotated[
-    str | None,
-    typer.Option(
-        "--warehouse", "-w", metavar="URI", help="The warehouse's folder; else MLWAREHOUSE_URI or ./mlwarehouse."
-    ),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
 def main() -> None:
@@ -190,231 +182,8 @@ def dashboard(
     application.run(host=host, port=port)
 
 
-@app.command()
-def maintain(
-    warehouse: WarehouseOption = None,
-    engine: Annotated[str, typer.Option("--engine", help="`embedded`, or `spark` for big tables.")] = "embedded",
-    as_json: JsonOption = False,
-) -> None:
-    """Merge small files, write checkpoints, and remove files that no version of the last week needs, and no pin.
-
-    Example: mlwarehouse maintain --warehouse ./wh
-    """
-    from mlwarehouse.tables import TABLES
-
-    progress = Progress("table", len(TABLES))
-    done = Warehouse(warehouse).maintain(
-        lambda t: progress.step(
-            f"{t.name}: {t.n_merged} files ({t.n_bytes / 2**20:.1f} MiB) merged, {t.n_vacuumed + t.n_orphans} removed"
-        ),
-        engine=engine,
-    )
-    print_rows([record(d) for d in done], as_json=as_json)
-
-
-@app.command()
-def sync(
-    warehouse: WarehouseOption = None,
-    spool: Annotated[
-        Path | None,
-        typer.Option("--spool", metavar="FOLDER", help="Take in this copy of another machine's spool or warehouse."),
-    ] = None,
-    skip_gaps: Annotated[
-        bool, typer.Option("--skip-gaps", help="With --spool: also what follows something that the copy lacks.")
-    ] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Commit what this machine has logged and not yet committed; or what another one has, from a copy of its spool.
-
-    Example: mlwarehouse sync --warehouse ./wh --spool /mnt/stick/laptop
-    """
-    found = Warehouse(warehouse)
-    if spool is not None:
-        done = found.sync(spool, skip_gaps=skip_gaps)
-        if as_json:
-            print_json(record(done))
-        else:
-            print(
-                f"{done.n_rows} rows and {done.n_files} files taken in from {done.n_spools} spools; "
-                f"{done.n_held_back} segments held back, {done.n_missing_files} files missing"
-            )
-        return
-    found.flush(timeout_s=600)
-    health = found.doctor().spool
-    if as_json:
-        print_json(record(health))
-    else:
-        print(f"committed; {health.n_waiting} rows wait in {health.path}")
-
-
-@app.command()
-def doctor(
-    warehouse: WarehouseOption = None,
-    deep: Annotated[bool, typer.Option("--deep", help="Read every data file and log entry too.")] = False,
-    repair: Annotated[bool, typer.Option("--repair", help="Mend what can be mended.")] = False,
-    accept_loss: Annotated[
-        bool, typer.Option("--accept-loss", help="With --repair: give up rows of files that can't be had again.")
-    ] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Say what is in tables and spool, what is wrong and what to do; exit status 1 when something is.
-
-    Example: mlwarehouse doctor --warehouse ./wh
-    """
-    found = Warehouse(warehouse)
-    mended = found.repair(deep=deep, accept_loss=accept_loss) if repair else []
-    health = found.doctor(deep=deep)
-    if as_json:
-        print_json(record(health) | {"mended": [record(m) for m in mended]})
-    else:
-        print(f"warehouse {health.warehouse_id} at {health.root}")
-        print_rows([record(t) for t in health.tables], as_json=False)
-        for fold in health.folds:
-            print("kept fold: " + ", ".join(f"{name} {value}" for name, value in record(fold).items()))
-        spool = record(health.spool)
-        print("spool: " + ", ".join(f"{name} {value}" for name, value in spool.items()))
-        for m in mended:
-            print(f"{'mended' if m.is_mended else 'not mended'}: {m.what}")
-        print("\n".join(f"problem: {p}" for p in health.problems) or "no problems found")
-    if health.problems:
-        raise typer.Exit(1)
-
-
-@app.command()
-def purge(
-    warehouse: WarehouseOption = None,
-    run_id: Annotated[str | None, typer.Option("--run-id", help="One run.")] = None,
-    experiment: Annotated[str | None, typer.Option("--experiment", "-e", help="An experiment and its runs.")] = None,
-    user: Annotated[str | None, typer.Option("--user", help="All runs that a user started, and the name.")] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do it; without this only what would go is shown.")] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Delete runs and everything logged to them for good, for privacy. With --yes alone: end an interrupted purge.
-
-    Example: mlwarehouse purge --user jane --warehouse ./wh --yes
-    """
-    done = Warehouse(warehouse).purge(run_id=run_id, experiment=experiment, user=user, dry_run=not yes)
-    if as_json:
-        print_json(record(done))
-        return
-    print_rows([record(t) for t in done.tables], as_json=False)
-    said = "are gone" if done.is_done else "would go; add --yes to do it"
-    print(
-        f"{done.n_runs} runs, {done.n_experiments} experiments, {done.n_blobs} stored files "
-        f"({done.n_blob_bytes} bytes), {done.n_pins} pins {said}"
-    )
-
-
-@app.command()
-def pin(
-    name: Annotated[str, typer.Argument(help="A name for the pin.")],
-    warehouse: WarehouseOption = None,
-    remove: Annotated[bool, typer.Option("--remove", help="Let the pin of this name go.")] = False,
-) -> None:
-    """Keep the tables as they are now readable under a name, however old they get.
-
-    Example: mlwarehouse pin paper-2026 --warehouse ./wh
-    """
-    found = Warehouse(warehouse)
-    if remove:
-        found.unpin(name)
-        print(f"pin {name} is gone")
-    else:
-        print(found.pin(name))
-
-
-@models_app.command("list")
-def models_list(warehouse: WarehouseOption = None, as_json: JsonOption = False) -> None:
-    """List the versions of all registered models.
-
-    Example: mlwarehouse models list
-    """
-    found = Warehouse(warehouse)
-    table = found.sql(
-        "SELECT v.name, v.version, v.stage, a.aliases, v.run_id, v.user_id, v.created_at, v.description "
-        "FROM model_versions AS v LEFT JOIN (SELECT name, version, string_agg(alias, ', ') AS aliases "
-        "FROM model_aliases GROUP BY name, version) AS a ON a.name = v.name AND a.version = v.version "
-        "ORDER BY v.name, v.version DESC",
-        output_format="arrow",
-    )
-    print_rows(table.to_pylist(), as_json=as_json, columns=table.column_names)
-
-
-@models_app.command("history")
-def models_history(
-    name: Annotated[str, typer.Argument(help="The registered model.")],
-    warehouse: WarehouseOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Tell everything that happened to a registered model, oldest first.
-
-    Example: mlwarehouse models history sentiment
-    """
-    found = Warehouse(warehouse)
-    found.get_registered_model(name)
-    table = found.sql(
-        "SELECT seq, event_at, kind, version, alias, stage, key, value, actor, comment FROM registry_events "
-        "WHERE model_name = $name ORDER BY seq",
-        parameters={"name": name},
-        output_format="arrow",
-    )
-    print_rows(table.to_pylist(), as_json=as_json, columns=table.column_names)
-
-
-@models_app.command("register")
-def models_register(
-    model_uri: Annotated[str, typer.Argument(help="The logged model, runs:/<run_id>/<path>.")],
-    name: Annotated[str, typer.Argument(help="The registered model.")],
-    comment: Annotated[str | None, typer.Option(help="Why.")] = None,
-    warehouse: WarehouseOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Make a logged model the next version of a registered model.
-
-    Example: mlwarehouse models register runs:/<run_id>/model sentiment
-    """
-    version = Warehouse(warehouse).register_model(model_uri, name, comment=comment)
-    _print_version(version, as_json)
-
-
-@models_app.command("alias")
-def models_alias(
-    name: Annotated[str, typer.Argument(help="The registered model.")],
-    alias: Annotated[str, typer.Argument(help="The alias.")],
-    version: Annotated[int, typer.Argument(help="The version it shall point at.")],
-    comment: Annotated[str | None, typer.Option(help="Why.")] = None,
-    warehouse: WarehouseOption = None,
-) -> None:
-    """Point an alias at a version.
-
-    Example: mlwarehouse models alias sentiment champion 3
-    """
-    Warehouse(warehouse).set_model_alias(name, alias, version, comment=comment)
-    print(f"models:/{name}@{alias} is version {version}")
-
-
-@models_app.command("stage")
-def models_stage(
-    name: Annotated[str, typer.Argument(help="The registered model.")],
-    version: Annotated[int, typer.Argument(help="The version.")],
-    stage: Annotated[str, typer.Argument(help="Development, Staging, Production, Archived or None.")],
-    comment: Annotated[str | None, typer.Option(help="Why.")] = None,
-    warehouse: WarehouseOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Move a version to a stage.
-
-    Example: mlwarehouse models stage sentiment 3 Production
-    """
-    moved = Warehouse(warehouse).transition_model_version_stage(name, version, stage, comment=comment)
-    _print_version(moved, as_json)
-
-
-def _print_version(version: Any, as_json: bool) -> None:
-    if as_json:
-        print_json(record(version))
-    else:
-        print(f"{version.uri}: stage {version.current_stage}, from run {version.run_id}")
+for _command in MAINTENANCE:
+    app.command()(_command)
 
 
 if __name__ == "__main__":
