@@ -13,6 +13,7 @@ from mlwarehouse.cli_maintenance import COMMANDS as MAINTENANCE
 from mlwarehouse.cli_models import models_app
 from mlwarehouse.cli_options import JsonOption, WarehouseOption
 from mlwarehouse.cli_output import note, print_json, print_rows, record
+from mlwarehouse.cli_sql import sql
 from mlwarehouse.errors import MissingDependencyError, WarehouseError
 from mlwarehouse.warehouse import Warehouse
 
@@ -120,20 +121,7 @@ def _is_shown(column: str) -> bool:
     return not column.startswith(("tags.mlflow.", "tags.mlwarehouse.")) and column not in ("artifact_uri", "end_time")
 
 
-@app.command()
-def sql(
-    query: Annotated[str, typer.Argument(help="One SELECT; tables, views and columns as in the docs.")],
-    warehouse: WarehouseOption = None,
-    dialect: Annotated[str, typer.Option(help="The SQL dialect it is written in.")] = "duckdb",
-    as_of: Annotated[str | None, typer.Option("--as-of", help="Only what was recorded by then.")] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Answer one SELECT over tables and views.
-
-    Example: mlwarehouse sql "SELECT run_id, min(value) AS best FROM metrics WHERE key = 'loss' GROUP BY run_id"
-    """
-    table = Warehouse(warehouse).sql(query, dialect=dialect, as_of=as_of, output_format="arrow")
-    print_rows(table.to_pylist(), as_json=as_json, columns=table.column_names)
+app.command()(sql)
 
 
 @app.command()

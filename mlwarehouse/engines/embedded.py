@@ -5,8 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import re
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,25 @@ from mlwarehouse.engines.embedded_states import derived_folder
 from mlwarehouse.engines.embedded_tables import EmbeddedTables, check_known
 from mlwarehouse.engines.parse import check_marks
 from mlwarehouse.engines.render import Compiled, compiled
+from mlwarehouse.engines.running import Running, Watch, answered
 from mlwarehouse.errors import CastError, SqlError, StorageError
 from mlwarehouse.storage import LocalStorage, Storage
 from mlwarehouse.tables import TABLES, TABLES_BY_NAME, TableSpec
 
 _NEWEST = Reading()
+
+BATCH_ROWS = 65_536
+"""Rows of a batch of a stream, unless told otherwise."""
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A question with all that its answer depends on."""
+
+    question: Compiled
+    reading: Reading
+    kept: Kept | None
+    parameters: dict[str, Any] | None
 
 
 class EmbeddedEngine:
@@ -89,26 +104,57 @@ class EmbeddedEngine:
         return self.tables.state(spec, app_id)
 
     def query(
-        self, sql: str, *, reading: Reading | None = None, parameters: Mapping[str, Any] | None = None
+        self,
+        sql: str,
+        *,
+        reading: Reading | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        watch: Watch | None = None,
     ) -> pa.Table:
-        """See `Engine.query`."""
-        reading = reading or _NEWEST
-        kept: Kept | None = reading.kept
-        question = compiled(sql, dialect="duckdb", prefix=PREFIX, kept=kept is not None)
-        if question.tables <= TABLES_BY_NAME.keys():
-            kept = None
-        check_marks(question.marks, parameters)
-        try:
-            if kept is None:
-                cursor = self._connection_of_all().cursor()
-                try:
-                    return self._answer(cursor, question, reading, parameters)
-                finally:
-                    cursor.close()
-            with kept.lock:
-                return self._answer(kept.prepare(self._connection_of_all()), question, reading, parameters)
-        except duckdb.Error as error:
-            raise SqlError(f"The question failed: {_said(error)}") from error
+        """See `WatchedEngine.query`."""
+        asked = self._asked(sql, reading or _NEWEST, parameters)
+
+        def work(running: Running) -> pa.Table:
+            with self._cursor(asked) as cursor, running.on(cursor):
+                return self._executed(cursor, asked, watch).to_arrow_table()
+
+        with _told():
+            return plain_types(answered(work, watch))
+
+    def batches(
+        self,
+        sql: str,
+        *,
+        reading: Reading | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        watch: Watch | None = None,
+        batch_rows: int = BATCH_ROWS,
+    ) -> pa.RecordBatchReader:
+        """See `WatchedEngine.batches`."""
+        asked = self._asked(sql, reading or _NEWEST, parameters)
+
+        def begin(running: Running) -> tuple[ExitStack, duckdb.DuckDBPyConnection, pa.RecordBatchReader]:
+            with ExitStack() as stack:
+                cursor = stack.enter_context(self._cursor(asked))
+                with running.on(cursor):
+                    reader = self._executed(cursor, asked, watch).to_arrow_reader(batch_rows)
+                return stack.pop_all(), cursor, reader
+
+        with _told():
+            stack, cursor, reader = answered(begin, watch)
+
+        def following(running: Running) -> pa.RecordBatch | None:
+            with running.on(cursor):
+                return next(reader, None)
+
+        def rest() -> Iterator[pa.RecordBatch]:
+            with stack, _told():
+                while (batch := answered(following, watch)) is not None:
+                    # Whole numbers beyond 64 bits can't become floats here, half-way through a column: they fail.
+                    yield from plain_types(pa.Table.from_batches([batch])).cast(schema).to_batches()
+
+        schema = plain_types(reader.schema.empty_table()).schema
+        return pa.RecordBatchReader.from_batches(schema, rest())
 
     def with_kept(self, reading: Reading) -> Reading:
         """See `Engine.with_kept`."""
@@ -119,17 +165,37 @@ class EmbeddedEngine:
         kept = find_kept(self._kept, self.tables, versions, reading.overlay)
         return replace(reading, versions=versions, kept=kept)
 
-    def _answer(
-        self,
-        cursor: duckdb.DuckDBPyConnection,
-        question: Compiled,
-        reading: Reading,
-        parameters: Mapping[str, Any] | None,
-    ) -> pa.Table:
-        for name in question.tables & TABLES_BY_NAME.keys():
-            self._attach(cursor, TABLES_BY_NAME[name], reading)
-        result: pa.Table = cursor.execute(question.text, dict(parameters) if parameters else None).to_arrow_table()
-        return plain_types(result)
+    def _asked(self, sql: str, reading: Reading, parameters: Mapping[str, Any] | None) -> _Asked:
+        question = compiled(sql, dialect="duckdb", prefix=PREFIX, kept=reading.kept is not None)
+        kept: Kept | None = None if question.tables <= TABLES_BY_NAME.keys() else reading.kept
+        check_marks(question.marks, parameters)
+        return _Asked(question, reading, kept, dict(parameters) if parameters else None)
+
+    @contextmanager
+    def _cursor(self, asked: _Asked) -> Iterator[duckdb.DuckDBPyConnection]:
+        """The connection on which a question is answered, for as long as its answer is read."""
+        if asked.kept is None:
+            cursor = self._connection_of_all().cursor()
+            try:
+                yield cursor
+            finally:
+                cursor.close()
+        else:
+            with asked.kept.lock:
+                yield asked.kept.open(self._connection_of_all())
+
+    def _executed(
+        self, cursor: duckdb.DuckDBPyConnection, asked: _Asked, watch: Watch | None
+    ) -> duckdb.DuckDBPyConnection:
+        if asked.kept is not None:
+            asked.kept.prepare(cursor)
+        for name in asked.question.tables & TABLES_BY_NAME.keys():
+            self._attach(cursor, TABLES_BY_NAME[name], asked.reading)
+        if watch is not None and watch.progress is not None:
+            # For this connection alone; what it says is asked for, never printed.
+            cursor.execute("SET enable_progress_bar = true")
+            cursor.execute("SET enable_progress_bar_print = false")
+        return cursor.execute(asked.question.text, asked.parameters)
 
     def close(self) -> None:
         """See `Engine.close`."""
@@ -178,7 +244,16 @@ class EmbeddedEngine:
         cursor.execute(f"CREATE OR REPLACE TEMP VIEW mlw_table_{spec.name} AS {' UNION ALL '.join(parts)}")
 
 
-def _said(error: duckdb.Error) -> str:
+@contextmanager
+def _told() -> Iterator[None]:
+    """DuckDB's failures as ours; those of a stream come through Arrow."""
+    try:
+        yield
+    except (duckdb.Error, pa.ArrowException, OSError) as error:
+        raise SqlError(f"The question failed: {_said(error)}") from error
+
+
+def _said(error: Exception) -> str:
     """DuckDB's words, on one line, with the names that it holds for possible."""
     lines = str(error).strip().splitlines()
     near = next((line.partition(":")[2] for line in lines if line.startswith("Candidate bindings:")), "")

@@ -39,7 +39,8 @@ class Kept:
         tails: Files of events behind them, by event table.
         numbers: Files of the runs' numbers.
         overlay: Rows that aren't committed, by event table.
-        cursor: The connection that has its tables; made by `prepare`.
+        cursor: The connection for its tables.
+        is_prepared: Whether it has them.
         lock: Held while a question uses the connection.
     """
 
@@ -48,22 +49,31 @@ class Kept:
     numbers: list[str]
     overlay: Mapping[str, pa.Table]
     cursor: duckdb.DuckDBPyConnection | None = None
+    is_prepared: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def prepare(self, connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
-        """The connection that has the tables of `mlwarehouse.engines.render_states`; made at the first call.
-
-        Args:
-            connection: A connection to the database that answers.
-        """
+    def open(self, connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+        """The connection for its tables, to the database that `connection` is one to."""
         if self.cursor is None:
-            self.cursor = cursor = connection.cursor()
+            self.cursor = connection.cursor()
+        return self.cursor
+
+    def prepare(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        """Make the tables of `mlwarehouse.engines.render_states` on the opened connection, at the first call."""
+        if self.is_prepared:
+            return
+        try:
             for spec in STATES:
                 self._raw_tail(cursor, spec)
             self._numbers(cursor)
             for spec in STATES:
                 self._fold(cursor, spec)
-        return self.cursor
+        except BaseException:
+            # Half of the tables are worse than none: the next question starts over.
+            self.cursor = None
+            cursor.close()
+            raise
+        self.is_prepared = True
 
     def _raw_tail(self, cursor: duckdb.DuckDBPyConnection, spec: StateSpec) -> None:
         source = TABLES_BY_NAME[spec.source]
