@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 
 from sqlglot import exp
-from sqlglot.dialects.dialect import Dialect
+from sqlglot.dialects.dialect import Dialect, Dialects
 from sqlglot.errors import ParseError, SqlglotError, TokenError
 from sqlglot.tokenizer_core import Token
 
@@ -18,7 +18,7 @@ OWN_DIALECT = "duckdb"
 """The dialect of `sql/` and of `sql()` unless told otherwise."""
 
 
-DIALECTS: tuple[str, ...] = tuple(sorted(name for name in Dialect.classes if name))
+DIALECTS: tuple[str, ...] = tuple(sorted(dialect.value for dialect in Dialects if dialect.value))
 """The dialects that a question may be written in."""
 
 _ALIASES = {"postgresql": "postgres", "mssql": "tsql", "sqlserver": "tsql", "sparksql": "spark", "mariadb": "mysql"}
@@ -60,7 +60,7 @@ def parse_select(
         tokens = reader.tokenize(sql)
         trees = [t for t in reader.parser().parse(rewrite(tokens) if rewrite else tokens, sql) if t is not None]
     except (SqlglotError, ValueError) as error:
-        raise SqlError(f"The SQL doesn't parse as {dialect}: {first_line(error)}") from error
+        raise SqlError(f"The SQL doesn't parse as {dialect}: {first_line(error, sql)}") from error
     if len(trees) != 1:
         raise SqlError(f"One SQL statement is needed; {len(trees)} were given.")
     tree = trees[0]
@@ -152,8 +152,8 @@ def view_tree(name: str) -> exp.Query:
     return parse_select(view(name).sql)
 
 
-def first_line(error: Exception) -> str:
-    """What sqlglot says on one line, with the place in the text."""
+def first_line(error: Exception, text: str = "") -> str:
+    """What sqlglot says of a text on one line, with the place in it."""
     if isinstance(error, ParseError) and error.errors:
         first = error.errors[0]
         near = str(first.get("highlight") or "")
@@ -166,7 +166,8 @@ def first_line(error: Exception) -> str:
     if isinstance(error, TokenError):
         found = re.search(r"Missing (\S+) from (\d+):(\d+)", f"{error} {error.__cause__}")
         if found:
-            column = int(found[3]) + (found[2] == "1")  # sqlglot counts the first line's from 0, the others' from 1
+            offset = int(found[3])  # sqlglot's "column" counts from the beginning of the text
+            column = offset - text.rfind("\n", 0, offset)
             return f"the {found[1]} that opens at line {found[2]}, column {column} isn't closed."
         return "a quote or a comment isn't closed."
     return str(error).strip().splitlines()[0]

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
-from mlwarehouse.errors import QueryCancelledError
+from mlwarehouse.errors import InvalidInputError, QueryCancelledError
 
 T = TypeVar("T")
 
@@ -68,6 +68,20 @@ class Watch:
     progress: Callable[[float], None] | None = None
     timeout_s: float | None = None
     cancel: Cancel | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what can't be meant.
+
+        Raises:
+            InvalidInputError: A limit that isn't a positive number, or a `cancel` or `progress` of another kind.
+        """
+        limit = self.timeout_s
+        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int | float) or not limit > 0):
+            raise InvalidInputError(f"`timeout_s` is {limit!r}; it must be a number of seconds above 0.")
+        if self.cancel is not None and not isinstance(self.cancel, Cancel):
+            raise InvalidInputError(f"`cancel` must be a `Cancel`; got {type(self.cancel).__name__}.")
+        if self.progress is not None and not callable(self.progress):
+            raise InvalidInputError(f"`progress` is {self.progress!r}; it must be True, False or a function.")
 
     @property
     def is_idle(self) -> bool:

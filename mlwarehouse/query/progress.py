@@ -40,7 +40,7 @@ class ProgressBar:
 @contextmanager
 def shown(progress: bool | Callable[[float], None]) -> Iterator[Callable[[float], None] | None]:
     """What to call with the share that is done: the caller's function, a bar that goes in the end, or nothing."""
-    if callable(progress):
+    if not isinstance(progress, bool):
         yield progress
     elif progress and sys.stderr.isatty():
         bar = ProgressBar()

@@ -95,7 +95,6 @@ def _typed(tree: exp.Query, known: dict[str, dict[str, str]], dialect: str) -> e
         quote_identifiers=False,
         validate_qualify_columns=False,
         identify=False,
-        expand_stars=False,
         canonicalize_table_aliases=False,
     )
     return annotate_types(qualified, schema=schema, dialect=dialect)

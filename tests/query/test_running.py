@@ -151,5 +151,8 @@ def test_a_stream_tells_errors_as_a_frame_does(warehouse):
         warehouse.sql("SELECT 1", output_format="arow")
     with pytest.raises(InvalidInputError, match="no engine `sparc`"):
         warehouse.sql("SELECT 1", engine="sparc")
+    for wrong in ({"timeout_s": 0}, {"timeout_s": "5"}, {"cancel": True}, {"progress": 3}):
+        with pytest.raises(InvalidInputError, match=next(iter(wrong))):
+            warehouse.sql("SELECT 1", **wrong)
     with pytest.raises(InvalidInputError, match="computed when it is used"):
         warehouse.sql("SELECT 1", output_format="spark", timeout_s=1)
