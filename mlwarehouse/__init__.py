@@ -5,6 +5,7 @@ the same tables. Importing this loads no engine: they come with the first questi
 """
 
 from mlwarehouse._version import __version__
+from mlwarehouse.engines.running import Cancel
 from mlwarehouse.entities import (
     Experiment,
     Metric,
@@ -65,6 +66,7 @@ from mlwarehouse.fluent import (
 from mlwarehouse.warehouse import Warehouse
 
 __all__ = [
+    "Cancel",
     "Experiment",
     "Metric",
     "ModelVersion",
@@ -121,3 +123,10 @@ __all__ = [
     "start_run",
     "transition_model_version_stage",
 ]
+
+
+def load_ipython_extension(shell: object) -> None:
+    """Called by IPython for ``%load_ext mlwarehouse``: makes the magic ``%%mlw`` known."""
+    from mlwarehouse.notebook import load
+
+    load(shell)

@@ -22,6 +22,7 @@ The tree::
     ├── ModelError                   a model package that can't be written or read
     │   ├── DigestMismatchError      a file's bytes aren't those that were logged
     │   └── PickleRefusedError       reading it would run a pickle, and nobody allowed that
+    ├── QueryCancelledError          a question was ended before it was answered
     ├── MissingDependencyError       an optional library, or Java, isn't installed
     └── SandboxUnavailableError      the machine can't shut in what strangers ask for
 
@@ -150,6 +151,13 @@ class DigestMismatchError(ModelError):
 
 class PickleRefusedError(ModelError):
     """Reading the model would run a pickle, and the caller hasn't allowed that for this model."""
+
+
+class QueryCancelledError(WarehouseError):
+    """A question was ended before it was answered: by its time limit, or by a cancel."""
+
+    code = "CANCELLED"
+    http_status = 408
 
 
 class MissingDependencyError(WarehouseError):

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from mlwarehouse.engines.running import Watch
 from mlwarehouse.tables import TableSpec
 
 if TYPE_CHECKING:
@@ -184,4 +185,44 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Let go of connections and handles."""
+        ...
+
+
+class WatchedEngine(Engine, Protocol):
+    """An engine whose questions can be watched and ended, and whose answers can be had in parts."""
+
+    def query(
+        self,
+        sql: str,
+        *,
+        reading: Reading | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        watch: Watch | None = None,
+    ) -> pa.Table:
+        """See `Engine.query`.
+
+        Args:
+            sql: The question.
+            reading: The state to look at.
+            parameters: Values for the ``$name`` marks.
+            watch: What to tell about its progress, and what ends it before its time.
+
+        Raises:
+            SqlError: As for `Engine.query`.
+            QueryCancelledError: It was ended before it was answered.
+        """
+        ...
+
+    def batches(
+        self,
+        sql: str,
+        *,
+        reading: Reading | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        watch: Watch | None = None,
+    ) -> pa.RecordBatchReader:
+        """Answer as `query` does, a batch of rows at a time: memory doesn't grow with the answer.
+
+        The limits of `watch` hold for the wait for each batch. Errors may come while the stream is read.
+        """
         ...

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,25 @@ from mlwarehouse.engines.embedded_states import derived_folder
 from mlwarehouse.engines.embedded_tables import EmbeddedTables, check_known
 from mlwarehouse.engines.parse import check_marks
 from mlwarehouse.engines.render import Compiled, compiled
+from mlwarehouse.engines.running import Running, Watch, answered
 from mlwarehouse.errors import CastError, SqlError, StorageError
 from mlwarehouse.storage import LocalStorage, Storage
 from mlwarehouse.tables import TABLES, TABLES_BY_NAME, TableSpec
 
 _NEWEST = Reading()
+
+BATCH_ROWS = 65_536
+"""Rows of a batch of a stream, unless told otherwise."""
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A question with all that its answer depends on."""
+
+    question: Compiled
+    reading: Reading
+    kept: Kept | None
+    parameters: dict[str, Any] | None
 
 
 class EmbeddedEngine:
@@ -89,27 +104,57 @@ class EmbeddedEngine:
         return self.tables.state(spec, app_id)
 
     def query(
-        self, sql: str, *, reading: Reading | None = None, parameters: Mapping[str, Any] | None = None
+        self,
+        sql: str,
+        *,
+        reading: Reading | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        watch: Watch | None = None,
     ) -> pa.Table:
-        """See `Engine.query`."""
-        reading = reading or _NEWEST
-        kept: Kept | None = reading.kept
-        # By a variable of the connection's, so that the same question at another moment is the same text.
-        now = None if reading.now is None else "GETVARIABLE('mlw_now')"
-        unsettled = None if kept is None else kept.unsettled
-        question = compiled(sql, dialect="duckdb", prefix=PREFIX, kept=unsettled, now=now)
-        check_marks(question.marks, parameters)
-        connection = self._connection_of_all()
-        try:
-            cursor = connection.cursor()
-            try:
-                if kept is not None and not question.tables <= TABLES_BY_NAME.keys():
-                    cursor.execute(f"SET schema = '{kept.prepare(connection)}'")
-                return self._answer(cursor, question, reading, parameters)
-            finally:
-                cursor.close()
-        except duckdb.Error as error:
-            raise SqlError(f"The question failed: {said(error)}") from error
+        """See `WatchedEngine.query`."""
+        asked = self._asked(sql, reading or _NEWEST, parameters)
+
+        def work(running: Running) -> pa.Table:
+            with self._cursor() as cursor, running.on(cursor):
+                return self._executed(cursor, asked, watch).to_arrow_table()
+
+        with _told():
+            return plain_types(answered(work, watch))
+
+    def batches(
+        self,
+        sql: str,
+        *,
+        reading: Reading | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        watch: Watch | None = None,
+        batch_rows: int = BATCH_ROWS,
+    ) -> pa.RecordBatchReader:
+        """See `WatchedEngine.batches`."""
+        asked = self._asked(sql, reading or _NEWEST, parameters)
+
+        def begin(running: Running) -> tuple[ExitStack, duckdb.DuckDBPyConnection, pa.RecordBatchReader]:
+            with ExitStack() as stack:
+                cursor = stack.enter_context(self._cursor())
+                with running.on(cursor):
+                    reader = self._executed(cursor, asked, watch, is_stream=True).to_arrow_reader(batch_rows)
+                return stack.pop_all(), cursor, reader
+
+        with _told():
+            stack, cursor, reader = answered(begin, watch)
+
+        def following(running: Running) -> pa.RecordBatch | None:
+            with running.on(cursor):
+                return next(reader, None)
+
+        def rest() -> Iterator[pa.RecordBatch]:
+            with stack, _told():
+                while (batch := answered(following, watch)) is not None:
+                    # Whole numbers beyond 64 bits can't become floats here, half-way through a column: they fail.
+                    yield from plain_types(pa.Table.from_batches([batch])).cast(schema).to_batches()
+
+        schema = plain_types(reader.schema.empty_table()).schema
+        return pa.RecordBatchReader.from_batches(schema, rest())
 
     def with_kept(self, reading: Reading) -> Reading:
         """See `Engine.with_kept`."""
@@ -144,29 +189,50 @@ class EmbeddedEngine:
         Raises:
             StorageError: They can't be read.
         """
-        connection = self._connection_of_all()
-        cursor = connection.cursor()
         try:
-            cursor.execute(f"SET schema = '{kept.prepare(connection)}'")
-            return cursor.execute(text).to_arrow_table()
+            with self._cursor() as cursor:
+                kept.prepare(cursor)
+                return cursor.execute(text).to_arrow_table()
         except duckdb.Error as error:
             raise StorageError(f"Kept folds can't be read: {said(error)}") from error
+
+    def _asked(self, sql: str, reading: Reading, parameters: Mapping[str, Any] | None) -> _Asked:
+        kept: Kept | None = reading.kept
+        # By a variable of the connection's, so that the same question at another moment is the same text.
+        now = None if reading.now is None else "GETVARIABLE('mlw_now')"
+        unsettled = None if kept is None else kept.unsettled
+        question = compiled(sql, dialect="duckdb", prefix=PREFIX, kept=unsettled, now=now)
+        if question.tables <= TABLES_BY_NAME.keys():
+            kept = None
+        check_marks(question.marks, parameters)
+        return _Asked(question, reading, kept, dict(parameters) if parameters else None)
+
+    @contextmanager
+    def _cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection on which a question is answered, for as long as its answer is read."""
+        cursor = self._connection_of_all().cursor()
+        try:
+            yield cursor
         finally:
             cursor.close()
 
-    def _answer(
-        self,
-        cursor: duckdb.DuckDBPyConnection,
-        question: Compiled,
-        reading: Reading,
-        parameters: Mapping[str, Any] | None,
-    ) -> pa.Table:
-        for name in question.tables & TABLES_BY_NAME.keys():
-            self._attach(cursor, TABLES_BY_NAME[name], reading)
-        if reading.now is not None:
-            cursor.execute(f"SET VARIABLE mlw_now = {_moment(reading.now)}")
-        result: pa.Table = cursor.execute(question.text, dict(parameters) if parameters else None).to_arrow_table()
-        return plain_types(result)
+    def _executed(
+        self, cursor: duckdb.DuckDBPyConnection, asked: _Asked, watch: Watch | None, *, is_stream: bool = False
+    ) -> duckdb.DuckDBPyConnection:
+        if asked.kept is not None:
+            asked.kept.prepare(cursor)
+        for name in asked.question.tables & TABLES_BY_NAME.keys():
+            self._attach(cursor, TABLES_BY_NAME[name], asked.reading)
+        if asked.reading.now is not None:
+            cursor.execute(f"SET VARIABLE mlw_now = {_moment(asked.reading.now)}")
+        if not is_stream or "UNION" in asked.question.text:
+            # DuckDB (1.4 to 1.5.6) waits for ever where a union's answer doesn't fit into this buffer.
+            cursor.execute("SET streaming_buffer_size = '1TB'")
+        if watch is not None and watch.progress is not None:
+            # For this connection alone; what it says is asked for, never printed.
+            cursor.execute("SET enable_progress_bar = true")
+            cursor.execute("SET enable_progress_bar_print = false")
+        return cursor.execute(asked.question.text, asked.parameters)
 
     def close(self) -> None:
         """See `Engine.close`."""
@@ -226,6 +292,15 @@ class EmbeddedEngine:
             return f"SELECT *, {newest} AS {COMMIT_VERSION} FROM ({rows_of_files(spec, files)})"
         until = self.version(spec) if version is None else version
         return rows_by_version(spec, self.tables.added(spec, after, until))
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """DuckDB's failures as ours; those of a stream come through Arrow."""
+    try:
+        yield
+    except (duckdb.Error, pa.ArrowException, OSError) as error:
+        raise SqlError(f"The question failed: {said(error)}") from error
 
 
 def _moment(when: dt.datetime) -> str:

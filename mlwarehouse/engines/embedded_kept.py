@@ -44,7 +44,6 @@ class Kept:
         numbers: Files of the runs' numbers.
         overlay: Rows that aren't committed, by event table.
         pages: Page files of the folds.
-        schema: Where its tables are in the database that answers; made by `prepare`.
     """
 
     folds: Mapping[str, list[str]]
@@ -52,7 +51,7 @@ class Kept:
     numbers: list[str]
     overlay: Mapping[str, pa.Table]
     pages: Pages
-    schema: str = ""
+    _schema: str = ""
     _connection: duckdb.DuckDBPyConnection | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -75,25 +74,26 @@ class Kept:
         """
         return frozenset().union(*(touched_runs(self.tails[s.source], self.overlay.get(s.source)) for s in STATES))
 
-    def prepare(self, connection: duckdb.DuckDBPyConnection) -> str:
-        """The schema that has the tables of `mlwarehouse.engines.render_states`; made at the first call.
+    def prepare(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        """Let a connection see the tables of `mlwarehouse.engines.render_states`, which the first call makes.
 
         Args:
-            connection: A connection to the database that answers.
+            cursor: A connection to the database that answers.
         """
         with self._lock:
-            if not self.schema:
+            if not self._schema:
                 schema = f"kept_{uuid.uuid4().hex}"
-                cursor = connection.cursor()
+                cursor.execute(f"CREATE SCHEMA {schema}")
                 try:
-                    cursor.execute(f"CREATE SCHEMA {schema}")
-                    self._connection = connection
                     cursor.execute(f"SET schema = '{schema}'")
                     self._make(cursor)
-                finally:
-                    cursor.close()
-                self.schema = schema
-            return self.schema
+                except BaseException:
+                    # Half of the tables are worse than none: the next question starts over.
+                    cursor.execute("SET schema = 'main'")
+                    cursor.execute(f"DROP SCHEMA {schema} CASCADE")
+                    raise
+                self._connection, self._schema = cursor.cursor(), schema
+        cursor.execute(f"SET schema = '{self._schema}'")
 
     def _make(self, cursor: duckdb.DuckDBPyConnection) -> None:
         unsettled = [spec for spec in STATES if spec.view in self.unsettled]
@@ -117,6 +117,7 @@ class Kept:
         """Number the runs of the tails: as they are known, and new ones behind all that are."""
         known = f"(SELECT id, number FROM read_parquet({file_list(self.numbers)}))"
         if not unsettled:
+            cursor.execute("CREATE TABLE mlw_new_numbers (id VARCHAR, number BIGINT)")
             cursor.execute(f"CREATE VIEW {PREFIX}run_numbers AS SELECT * FROM {known}")
             return
         seen = " UNION ALL ".join(f"SELECT run_id, event_at FROM mlw_raw_{spec.source}" for spec in unsettled)
@@ -166,7 +167,8 @@ class Kept:
         if self._connection is not None:
             # The database may have been closed before.
             with contextlib.suppress(duckdb.Error):
-                self._connection.cursor().execute(f"DROP SCHEMA IF EXISTS {self.schema} CASCADE")
+                self._connection.execute(f"DROP SCHEMA IF EXISTS {self._schema} CASCADE")
+                self._connection.close()
 
 
 class KeptHandles:

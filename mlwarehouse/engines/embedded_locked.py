@@ -63,7 +63,9 @@ def prepare(
         StorageError: A table can't be read.
     """
     try:
-        ready = compiled(question, dialect="duckdb", prefix=PREFIX, kept=None if reading.kept is None else reading.kept.unsettled)
+        ready = compiled(
+            question, dialect="duckdb", prefix=PREFIX, kept=None if reading.kept is None else reading.kept.unsettled
+        )
         if ready.tables <= TABLES_BY_NAME.keys():
             ready = compiled(question, dialect="duckdb", prefix=PREFIX)
     except RecursionError:

@@ -169,7 +169,7 @@ def render(tree: exp.Expr, *, dialect: str, pretty: bool = False) -> str:
     try:
         spelled = NestingSpark if dialect == "spark" else dialect
         return tree.sql(dialect=spelled, unsupported_level=sqlglot.ErrorLevel.RAISE, pretty=pretty)
-    except UnsupportedError as error:
+    except (UnsupportedError, ValueError) as error:  # a ValueError for an expression that the dialect has no word for
         raise SqlError(f"This question can't be put in {dialect}'s SQL: {first_line(error)}") from error
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+from sqlglot import exp
 
 from mlwarehouse.engines import embedded_commit
 from mlwarehouse.engines.base import Appended, Reading, RunRows, Txn
@@ -17,6 +19,8 @@ from mlwarehouse.engines.embedded import EmbeddedEngine
 from mlwarehouse.engines.embedded_sql import COMMIT_VERSION
 from mlwarehouse.engines.parse import check_parameters, parse_select
 from mlwarehouse.engines.render import needed, render, with_views
+from mlwarehouse.engines.render_for_spark import for_spark
+from mlwarehouse.engines.running import Running, Watch, answered
 from mlwarehouse.engines.spark_errors import reason, spark_failures
 from mlwarehouse.engines.spark_literals import bound
 from mlwarehouse.engines.spark_staging import stage_frame
@@ -87,30 +91,74 @@ class SparkEngine:
         return self._embedded.state(spec, app_id)
 
     def query(
-        self, sql: str, *, reading: Reading | None = None, parameters: Mapping[str, Any] | None = None
+        self,
+        sql: str | exp.Query,
+        *,
+        reading: Reading | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        watch: Watch | None = None,
     ) -> pa.Table:
-        """See `Engine.query`."""
-        tree = parse_select(sql)
+        """See `WatchedEngine.query`; a tree is asked as it is. Spark doesn't say how much is done."""
+
+        def work(running: Running) -> pa.Table:
+            with running.on(_Tagged(self.spark)) as tagged, tagged.tag():
+                return self.frame(sql, reading=reading, parameters=parameters).toArrow()
+
+        try:
+            # Ctrl-C is heard by pyspark itself.
+            rows = work(Running()) if watch is None or watch.is_idle else answered(work, watch)
+        except spark_failures() as error:
+            raise SqlError(f"The question failed: {reason(error)}") from error
+        return plain_types(rows)
+
+    def batches(
+        self,
+        sql: str,
+        *,
+        reading: Reading | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        watch: Watch | None = None,
+    ) -> pa.RecordBatchReader:
+        """See `WatchedEngine.batches`; Spark's answer is collected first."""
+        return self.query(sql, reading=reading, parameters=parameters, watch=watch).to_reader()
+
+    def frame(
+        self,
+        sql: str | exp.Query,
+        *,
+        reading: Reading | None = None,
+        parameters: Mapping[str, Any] | None = None,
+    ) -> DataFrame:
+        """The answer to a question as a Spark `DataFrame`, which is computed when it is used.
+
+        Args:
+            sql: A question in DuckDB's dialect; or a tree in Spark's own meaning, which is only rendered.
+            reading: The state to look at. Rows that aren't committed go to Spark with the plan.
+            parameters: Values for the marks.
+
+        Raises:
+            SqlError: As for `query`.
+        """
+        tree = for_spark(parse_select(sql)) if isinstance(sql, str) else sql
         check_parameters(tree, parameters)
         _, tables = needed(tree)
-        # Names of this call alone: a session is shared by threads, and by the user's own views.
+        # Frames are named in the text as pyspark wants them: no view is left in the session, and none is needed later.
         call = uuid.uuid4().hex
         leaves = {table: f"mlw_{call}_{table}" for table in tables}
         now = f"TIMESTAMPTZ '{_moment(reading.now)}'" if reading is not None and reading.now is not None else None
         whole = with_views(bound(tree, parameters or {}), leaves=leaves, dialect="spark", now=now)
-        text = render(whole, dialect="spark")
-        attached = []
+        text = render(whole, dialect="spark").replace("{", "{{").replace("}", "}}")
+        for leaf in leaves.values():
+            text = text.replace(leaf, f"{{{leaf}}}")
         try:
-            for table, leaf in leaves.items():
-                self._rows(TABLES_BY_NAME[table], reading or _NEWEST).createOrReplaceTempView(leaf)
-                attached.append(leaf)
-            result = self.spark.sql(text).toArrow()
+            frames: dict[str, Any] = {
+                leaf: self._rows(TABLES_BY_NAME[t], reading or _NEWEST) for t, leaf in leaves.items()
+            }
+            frame = self.spark.sql(text, **frames)
+            _ = frame.schema  # a Connect session looks at a question only when asked about it
         except spark_failures() as error:
             raise SqlError(f"The question failed: {reason(error).replace(f'mlw_{call}_', '')}") from error
-        finally:
-            for leaf in attached:
-                self.spark.catalog.dropTempView(leaf)
-        return plain_types(result)
+        return frame
 
     def with_kept(self, reading: Reading) -> Reading:
         """See `Engine.with_kept`: this engine folds events."""
@@ -163,6 +211,36 @@ class SparkEngine:
         reader = reader.option("startingVersion", after + 1).option("endingVersion", until)
         frame = reader.load(str(self._embedded.tables.path(spec)))
         return frame.selectExpr(*_declared(spec, frozenset(frame.columns)), f"{COMMIT_VERSION}")
+
+
+class _Tagged:
+    """The jobs of one question in a session, by a tag of their own."""
+
+    def __init__(self, spark: SparkSession) -> None:
+        self._spark = spark
+        self._tag = f"mlwarehouse-{uuid.uuid4().hex}"
+
+    @contextmanager
+    def tag(self) -> Iterator[None]:
+        """Tag what this thread starts meanwhile."""
+        self._spark.addTag(self._tag)
+        try:
+            yield
+        finally:
+            self._spark.removeTag(self._tag)
+
+    def interrupt(self) -> None:
+        """See `Stoppable.interrupt`."""
+        self._spark.interruptTag(self._tag)
+
+    def query_progress(self) -> float:
+        """Spark doesn't say."""
+        return -1.0
+
+
+def frame_of(spark: SparkSession, rows: pa.Table) -> DataFrame:
+    """Rows as a frame of a session, with the same columns."""
+    return spark.createDataFrame(rows)
 
 
 def register(spark: SparkSession, tables_folder: Path) -> tuple[str, ...]:
