@@ -14,9 +14,9 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 from deltalake import DeltaTable
-from deltalake.exceptions import DeltaError
+from deltalake.exceptions import DeltaError, TableNotFoundError
 
-from mlwarehouse.engines.embedded_log import entry_path
+from mlwarehouse.engines.embedded_follow import NewestTable
 from mlwarehouse.engines.embedded_sql import columns_of, file_list, rows_of_files
 from mlwarehouse.engines.embedded_states import COVERS, NUMBERS, covered, derived_folder
 from mlwarehouse.engines.embedded_tables import EmbeddedTables
@@ -126,7 +126,7 @@ class KeptHandles:
     def __init__(self, root: Path) -> None:
         """Open nothing yet."""
         self._root = root
-        self._handles: dict[str, tuple[tuple[int, int], DeltaTable]] = {}
+        self._handles: dict[str, NewestTable] = {}
         self._lock = threading.Lock()
 
     def state(self, name: str, app_id: str) -> tuple[list[str], int | None] | None:
@@ -137,21 +137,14 @@ class KeptHandles:
         """
         folder = self._root / name
         with self._lock:
+            # Folds are dropped and made anew under the same name.
+            handle = self._handles.setdefault(name, NewestTable(folder))
             try:
-                # Folds are dropped and made anew under the same name, and a handle doesn't notice.
-                first = entry_path(folder, 0).stat()
-                # The time as well: a new file often gets the inode of one that was just removed.
-                made = first.st_ino, first.st_ctime_ns
-            except FileNotFoundError:
-                self._handles.pop(name, None)
+                table = handle.get()
+            except TableNotFoundError:
                 return None
-            known = self._handles.get(name)
-            if known is None or known[0] != made:
-                known = self._handles[name] = made, DeltaTable(folder)
-            else:
-                known[1].update_incremental()
-            paths = pa.table(known[1].get_add_actions(flatten=True)).column("path").to_pylist()
-            return [str(folder / path) for path in paths], known[1].transaction_version(app_id)
+            paths = pa.table(table.get_add_actions(flatten=True)).column("path").to_pylist()
+            return [str(folder / path) for path in paths], table.transaction_version(app_id)
 
 
 def find_kept(
