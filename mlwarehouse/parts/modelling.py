@@ -122,7 +122,7 @@ class Modelling(Recording, Asking):
                 metadata={"run_id": run.run_id, **(metadata or {})},
             )
             files = {f"{name}/{p.relative_to(folder).as_posix()}": p for p in sorted(folder.rglob("*")) if p.is_file()}
-            run.log_files(files, kind="model")
+            run.log_files(files, kind="model", are_temporary=True)
         logged = LoggedModel(f"runs:/{run.run_id}/{name}", run.run_id, package.digest, package.signature)
         if registered_model_name is not None:
             self.register_model(logged.model_uri, registered_model_name)
