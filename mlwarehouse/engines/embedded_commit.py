@@ -173,6 +173,8 @@ def _entry_of(spec: TableSpec, files: Sequence[StagedFile]) -> list[Action]:
         "operationParameters": {"mode": "Append", "partitionBy": "[]"},
         "isBlindAppend": True,
         "engineInfo": f"mlwarehouse/{__version__}",
+        # So that no two entries are the same, also where they add nothing.
+        "txnId": str(uuid.uuid4()),
         **_marks(spec),
     }
     adds = [

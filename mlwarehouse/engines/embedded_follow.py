@@ -155,7 +155,7 @@ class TableLog:
         """Make actions that add files and change nothing else the table's next version, durably and at most once.
 
         Args:
-            actions: The entry's content, but the transactions.
+            actions: The entry's content, but the transactions; no other commit's has the same.
             txns: Transaction numbers to record; the first decides whether the commit is there already.
 
         Returns:
@@ -170,7 +170,7 @@ class TableLog:
         content = b"".join(json.dumps(line, separators=(",", ":")).encode() + b"\n" for line in lines)
         log = self._folder / "_delta_log"
         with prepared(log / "entry.json", content) as entry, self._lock:
-            if not self._link(entry, txns):
+            if not self._link(entry, content, txns):
                 return None
             try:
                 # Nothing is removed from a log before what is older than it: with the one before it, it is in place.
@@ -191,7 +191,7 @@ class TableLog:
                 self._checkpoint()
             return version
 
-    def _link(self, entry: Path, txns: Sequence[Txn]) -> bool:
+    def _link(self, entry: Path, content: bytes, txns: Sequence[Txn]) -> bool:
         """Give an entry the next free name; False when the first transaction is there already."""
         for tries in range(MAX_TRIES):
             self.follow()
@@ -201,6 +201,9 @@ class TableLog:
                 os.link(entry, entry_path(self._folder, self._version + 1))
                 return True
             except FileExistsError:
+                # A network's file system may link, lose the answer, ask again and be told that the name is taken.
+                if _is_there(self._folder, self._version + 1, content):
+                    return True
                 time.sleep(random.uniform(0, min(0.001 * tries, 0.05)))
         raise StorageError(
             f"Table `{self._folder.name}` in `{self._folder}` was written by others {MAX_TRIES} times while this "
@@ -260,7 +263,7 @@ class TableLog:
             write_checkpoint(self._folder, self._base)
             if (self._version + 1) % (CLEANUPS * CHECKPOINT_INTERVAL) == 0:
                 self._handle().cleanup_metadata()
-        except (DeltaError, OSError) as error:
+        except (DeltaError, OSError, StorageError) as error:
             # The commit is done, and the next checkpoint holds what this one would have.
             LOGGER.warning("No checkpoint of table `%s` could be written: %s", self._folder.name, error)
             self._base = None

@@ -125,6 +125,23 @@ def test_a_commit_into_a_log_that_is_cut_at_that_moment_says_that_its_outcome_is
     assert "mine.parquet" in files(folder)
 
 
+@pytest.mark.parametrize("txns", [(), (Txn("a", 1),)], ids=["without", "with"])
+def test_a_link_whose_answer_is_lost_is_known_by_its_content(tables, monkeypatch, txns):
+    """As a file system of a network may do it: linked, and told that the name is taken."""
+    folder = tables.path(PROBE)
+    real = os.link
+
+    def losing(source, target):
+        real(source, target)
+        raise FileExistsError(str(target))
+
+    monkeypatch.setattr(os, "link", losing)
+    (folder / "mine.parquet").touch()
+    assert add(tables.log(PROBE), "mine.parquet", *txns, folder=folder)
+    assert (files(folder), DeltaTable(folder).version()) == ({"mine.parquet"}, 1)
+    assert (folder / "mine.parquet").exists()
+
+
 def test_a_checkpoint_that_cannot_be_written_is_no_failed_commit(tables, monkeypatch, caplog):
     def full(*_):
         raise OSError(28, "No space left on device")
