@@ -255,8 +255,8 @@ class ActiveRun:
         """Store something as JSON."""
         self.log_text(json.dumps(dictionary, indent=2, default=str), artifact_file)
 
-    def log_files(self, files: Mapping[str, Path], *, kind: str = "file", are_temporary: bool = False) -> None:
-        """Store files under given paths: the bytes first, then one record for all of them.
+    def log_files(self, files: Mapping[str, Path], *, kind: str = "file", are_temporary: bool = False) -> bool:
+        """Store files under given paths, and say whether all are stored: where the store refuses, some wait.
 
         Args:
             files: Local files by path within the run's artifacts.
@@ -266,7 +266,7 @@ class ActiveRun:
         if self.is_ended:
             raise self._finished("artifacts", ", ".join(files))
         names = {clean_path(name): path for name, path in files.items()}
-        self._shelf.keep(self, kind, names, are_temporary=are_temporary)
+        return self._shelf.keep(self, kind, names, are_temporary=are_temporary)
 
     def log_stored(self, files: Mapping[str, Stored], *, kind: str = "file") -> None:
         """Record files whose bytes are in the artifact store already; see `log_files`."""

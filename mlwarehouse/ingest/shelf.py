@@ -89,7 +89,7 @@ class Shelf:
         self._is_told = False
         self._next_try = 0.0
 
-    def keep(self, owner: Owner, kind: str, files: Mapping[str, Content], *, are_temporary: bool = False) -> None:
+    def keep(self, owner: Owner, kind: str, files: Mapping[str, Content], *, are_temporary: bool = False) -> bool:
         """Store files and record them; those that the store refuses wait.
 
         Args:
@@ -97,6 +97,9 @@ class Shelf:
             kind: What they are recorded as.
             files: Files, or their content, by path within the run's artifacts.
             are_temporary: Whether the files go when this returns, so that their content has to wait in memory.
+
+        Returns:
+            Whether all of them are stored; False where some wait or were lost.
 
         Raises:
             NotFoundError: There is no such file; nothing was recorded.
@@ -117,6 +120,7 @@ class Shelf:
             stored = self._put_each(owner, kind, files, before, are_temporary=are_temporary)
         if stored:
             owner.put_artifacts(kind, stored)
+        return len(stored) == len(files)
 
     def retry(self) -> None:
         """Try to store what waits, if it is time for that."""

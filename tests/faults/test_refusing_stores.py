@@ -79,6 +79,18 @@ def test_a_store_that_refuses_for_a_while_gets_everything(warehouse, small_disk,
     warehouse.load_model(f"runs:/{run.run_id}/model")
 
 
+def test_a_model_whose_files_wait_is_not_registered_and_training_goes_on(warehouse, small_disk):
+    with told() as said, warehouse.start_run(experiment="e") as run:
+        small_disk.fill()
+        arguments = {"in_features": 2, "out_features": 1}
+        logged = warehouse.log_model(torch.nn.Linear(2, 1), init_args=arguments, registered_model_name="m")
+        small_disk.free()
+    assert f"call `register_model('runs:/{run.run_id}/model', 'm')`" in said[1]
+    assert [REFUSED in said[0], HEALED in said[2], len(said)] == [True, True, 3]
+    warehouse.flush()
+    assert str(warehouse.register_model(logged.model_uri, "m").version) == "1"
+
+
 def test_the_keeper_stores_what_waits_while_the_run_goes_on(warehouse, small_disk):
     with told() as said, warehouse.start_run(experiment="e") as run:
         small_disk.fill()
