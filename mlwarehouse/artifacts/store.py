@@ -97,15 +97,21 @@ class ArtifactStore:
             StorageError: The file can't be read; nothing was stored.
             StoreRefusedError: Writing failed, or the store stayed away; nothing was stored.
         """
-        try:
-            stream = open_regular(Path(path))
-        except OSError as error:
-            raise StorageError(f"File `{path}` can't be read: {error}") from error
-        with stream:
+        with _source(path) as stream:
             try:
                 return self.blobs.put_file(cast(BinaryIO, Source(stream, f"File `{path}`")))
             except OSError as error:
                 raise StoreRefusedError(f"File `{path}` couldn't be stored in `{self.blobs.uri}`: {error}") from error
+
+    def check_file(self, path: Path | str) -> None:
+        """Refuse a file that couldn't be stored wherever it should go; see `put_file`.
+
+        Raises:
+            NotFoundError: There is no such file.
+            InvalidInputError: It isn't a regular file.
+            StorageError: The file can't be read.
+        """
+        _source(path).close()
 
     def put_files(self, files: Mapping[str, Path]) -> dict[str, Stored]:
         """Store files, several at once. After a failure, the same again sends only what isn't there.
@@ -284,6 +290,13 @@ class ArtifactStore:
 
     def _unknown(self, digest: str) -> NotFoundError:
         return NotFoundError(f"No stored file has the digest `{digest}` in `{self.blobs.uri}`.")
+
+
+def _source(path: Path | str) -> BinaryIO:
+    try:
+        return open_regular(Path(path))
+    except OSError as error:
+        raise StorageError(f"File `{path}` can't be read: {error}") from error
 
 
 def _each(do: Callable[[Any], T], inputs: list[Any]) -> list[T]:

@@ -23,6 +23,9 @@ from mlwarehouse.ingest.spool_outage import tell
 RETRY_S = 5.0
 """Seconds between two tries while the store refuses."""
 
+TURN_S = 10.0
+"""A turn of tries lasts about as long at most: an object store that is away makes each of them wait."""
+
 MEMORY_BYTES = 64 << 20
 """What waits in memory is at most this much."""
 
@@ -109,15 +112,18 @@ class Shelf:
         if self._pid != os.getpid():
             self._begin()
         with self._lock:
-            before = {w.name for w in self._waiting if w.owner is owner}
-        try:
             # What comes later under a name that waits must be recorded later, too.
-            stored = None if before & files.keys() else self._put_all(files)
+            behind = {w.name for w in self._waiting if w.owner is owner}
+        if self._is_told and time.monotonic() < self._next_try:
+            # Asked a moment ago: a training isn't kept waiting for the same answer.
+            behind |= files.keys()
+        try:
+            stored = None if behind & files.keys() else self._put_all(files)
         except StoreRefusedError as error:
             self._tell_of_refusal(error)
             stored = None
         if stored is None:
-            stored = self._put_each(owner, kind, files, before, are_temporary=are_temporary)
+            stored = self._put_each(owner, kind, files, behind, are_temporary=are_temporary)
         if stored:
             owner.put_artifacts(kind, stored)
         return len(stored) == len(files)
@@ -144,7 +150,7 @@ class Shelf:
         return {**self._store.put_files(paths), **texts}
 
     def _put_each(
-        self, owner: Owner, kind: str, files: Mapping[str, Content], before: set[str], *, are_temporary: bool
+        self, owner: Owner, kind: str, files: Mapping[str, Content], behind: set[str], *, are_temporary: bool
     ) -> dict[str, Stored]:
         """Store what can be; the rest waits, or is counted where it doesn't fit."""
         stored: dict[str, Stored] = {}
@@ -153,9 +159,11 @@ class Shelf:
             # Read what was meant before anything is tried: a file may change at any time.
             stamp = _stamp(content)
             try:
-                if name not in before:
+                if name not in behind:
                     stored[name] = self._put(content)
                     continue
+                if isinstance(content, Path):
+                    self._store.check_file(content)
             except StoreRefusedError as error:
                 self._tell_of_refusal(error)
             refused.append(Waiting(owner, kind, name, content, stamp))
@@ -188,13 +196,13 @@ class Shelf:
         return self._store.put_file(content) if isinstance(content, Path) else self._store.put_bytes(content)
 
     def _retry(self, chosen: list[Waiting]) -> None:
-        self._next_try = time.monotonic() + RETRY_S
+        until = time.monotonic() + TURN_S
         done: list[Waiting] = []
         refused: set[tuple[str, str]] = set()
         for waiting in chosen:
             # Of several under one name the last one counts: in order, or not at all.
             key = waiting.owner.run_id, waiting.name
-            if key in refused:
+            if key in refused or (refused and time.monotonic() > until):
                 continue
             try:
                 if _stamp(waiting.content) != waiting.stamp:
@@ -209,6 +217,7 @@ class Shelf:
                 waiting.owner.put_artifacts(waiting.kind, {waiting.name: stored})
             done.append(waiting)
         self._waiting = [w for w in self._waiting if not any(w is d for d in done)]
+        self._next_try = time.monotonic() + RETRY_S
         self._count()
         if self._is_told and not self._waiting:
             self._is_told = False

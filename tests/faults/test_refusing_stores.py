@@ -148,7 +148,6 @@ def test_of_several_under_one_name_the_last_counts(warehouse, small_disk):
         # There is room again, and the first one still waits.
         run.log_text("second", "note.txt")
         run.log_text("other", "other.txt")
-        assert kept(warehouse, run.run_id) == {"other.txt": b"other"}
     assert kept(warehouse, run.run_id) == {"note.txt": b"second", "other.txt": b"other"}
 
 
@@ -197,6 +196,24 @@ def test_what_is_wrong_with_the_file_itself_still_raises(warehouse, small_disk, 
         assert warehouse.recorder._shelf._waiting == []
         small_disk.free()
     assert losses(warehouse) == 0
+
+
+def test_a_training_is_not_kept_waiting_for_the_same_answer(warehouse, small_disk, tmp_path, monkeypatch):
+    monkeypatch.setattr(shelves, "RETRY_S", 1000.0)
+    asked = []
+    with told() as said, warehouse.start_run(experiment="e") as run:
+        small_disk.fill()
+        run.log_text("0", "0.txt")
+        real = ArtifactStore.put_bytes
+        monkeypatch.setattr(ArtifactStore, "put_bytes", lambda *a: (asked.append(a), real(*a))[1])
+        for n in range(1, 5):
+            run.log_text(str(n), f"{n}.txt")
+        with pytest.raises(NotFoundError):
+            run.log_files({"nothing": tmp_path / "nothing"})
+        assert asked == []
+        small_disk.free()
+    assert [REFUSED in said[0], HEALED in said[1], len(said)] == [True, True, 2]
+    assert kept(warehouse, run.run_id) == {f"{n}.txt": str(n).encode() for n in range(5)}
 
 
 def test_a_fork_leaves_what_waits_to_its_parent(warehouse, small_disk):
