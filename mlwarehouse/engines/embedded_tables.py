@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
-from deltalake import DeltaTable
+from deltalake import CommitProperties, DeltaTable
 from deltalake import Field as DeltaField
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.schema import PrimitiveType
 
+from mlwarehouse._version import __version__
 from mlwarehouse.engines.base import Txn
 from mlwarehouse.engines.embedded_cache import FileCache
 from mlwarehouse.engines.embedded_commit import reason, sync_log
@@ -278,7 +279,12 @@ class EmbeddedTables:
             if not lacking:
                 return
             try:
-                table.alter.set_table_properties({name: str(CONFIGURATION[name]) for name in lacking})
+                table.alter.set_table_properties(
+                    {name: str(CONFIGURATION[name]) for name in lacking},
+                    commit_properties=CommitProperties(
+                        custom_metadata={"mlwarehouse": __version__, "purpose": "upgrade"}
+                    ),
+                )
             except CommitFailedError:
                 # Another process is at it.
                 continue

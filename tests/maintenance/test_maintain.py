@@ -13,6 +13,7 @@ from deltalake import DeltaTable
 
 from mlwarehouse import Warehouse
 from mlwarehouse.engines import embedded_maintain
+from mlwarehouse.engines.embedded_checks import table_damages
 from mlwarehouse.engines.embedded_gc import collect_garbage
 from mlwarehouse.engines.embedded_log import log_entries, replay
 from mlwarehouse.engines.embedded_tables import EmbeddedTables
@@ -219,6 +220,8 @@ def test_tables_of_an_older_release_get_the_shorter_log(tmp_path):
     found = DeltaTable(older)
     assert found.metadata().configuration == {**of_then, "delta.logRetentionDuration": "interval 7 days"}
     assert found.version() <= 4
+    # Our own doing is no damage.
+    assert table_damages(older, PARAM_EVENTS) == []
     EmbeddedTables(tmp_path).create([METRICS, PARAM_EVENTS])
     assert DeltaTable(older).version() == found.version()
     assert DeltaTable(chosen).metadata().configuration == of_user
