@@ -17,6 +17,7 @@ The tree::
     │   └── ConcurrentChangeError    somebody else's change came first
     ├── StorageError                 reading or writing the tables failed
     │   ├── NotAWarehouseError       a folder that holds something else
+    │   ├── StoreRefusedError        the artifact store takes no file: full, read-only, failing or away
     │   ├── UnsupportedTableError    a table with features or a schema this version must not touch
     │   └── SnapshotGoneError        the past that a snapshot or cursor names can't be read any more
     ├── ModelError                   a model package that can't be written or read
@@ -123,6 +124,10 @@ class NotAWarehouseError(StorageError):
     """The folder exists and holds something that isn't a warehouse."""
 
     http_status = 400
+
+
+class StoreRefusedError(StorageError):
+    """The artifact store takes no file: it is full, read-only, failing or away. The file itself is fine."""
 
 
 class UnsupportedTableError(StorageError):

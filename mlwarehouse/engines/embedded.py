@@ -19,7 +19,7 @@ from mlwarehouse.engines.casting import cast_strict, plain_types
 from mlwarehouse.engines.embedded_kept import PREFIX, Kept, KeptHandles, find_kept
 from mlwarehouse.engines.embedded_sql import COMMIT_VERSION, columns_of, no_rows, rows_by_version, rows_of_files, said
 from mlwarehouse.engines.embedded_states import derived_folder
-from mlwarehouse.engines.embedded_tables import EmbeddedTables, check_known
+from mlwarehouse.engines.embedded_tables import EmbeddedTables
 from mlwarehouse.engines.parse import check_marks
 from mlwarehouse.engines.render import Compiled, compiled
 from mlwarehouse.engines.running import Running, Watch, answered
@@ -77,19 +77,11 @@ class EmbeddedEngine:
             files = [embedded_commit.stage(place, rows)] if rows.num_rows else []
         except OSError as error:
             raise StorageError(f"Table `{spec.name}` in `{place.uri}` couldn't be written: {error}") from error
-        return embedded_commit.commit(place, spec, files, txns)
+        return embedded_commit.commit(place, spec, files, txns, log=self.tables.log(spec))
 
     def has_applied(self, spec: TableSpec, txns: Sequence[Txn]) -> bool:
-        """Whether a table has the first of these transactions already, so that an append with them adds nothing.
-
-        Raises:
-            StorageError: The table isn't there or can't be read.
-            UnsupportedTableError: It has features, or columns of a later release, that this one must not write.
-        """
-        # The look at the table comes first also without transactions: it checks what may be written at all.
-        table = self.tables.handle(spec)
-        check_known(spec, table)
-        return bool(txns) and embedded_commit.has_reached(table.transaction_version(txns[0].app_id), txns[0])
+        """See `EmbeddedTables.has_applied`."""
+        return self.tables.has_applied(spec, txns)
 
     def version(self, spec: TableSpec) -> int:
         """See `Engine.version`."""

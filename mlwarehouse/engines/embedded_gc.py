@@ -64,6 +64,8 @@ def collect_garbage(folder: Path, spec: TableSpec, *, retention_hours: float, pi
     lost = [p for p in orphans(folder, state) if p.name not in kept and is_past(p, age_s, state)]
     if old:
         note_vacuum(folder)
+    # What a process that died in a commit has left beside the log's entries.
+    lost += [p for p in (folder / "_delta_log").glob(".*.json.*") if is_past(p, ORPHAN_AGE_S, state)]
     n_bytes = 0
     for path in [*old, *lost]:
         n_bytes += path.stat().st_size

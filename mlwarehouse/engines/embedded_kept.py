@@ -17,9 +17,9 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 from deltalake import DeltaTable
-from deltalake.exceptions import DeltaError
+from deltalake.exceptions import DeltaError, TableNotFoundError
 
-from mlwarehouse.engines.embedded_log import entry_path
+from mlwarehouse.engines.embedded_follow import NewestTable
 from mlwarehouse.engines.embedded_pages import Pages, touched_runs
 from mlwarehouse.engines.embedded_sql import columns_of, file_list, no_rows, rows_of_files
 from mlwarehouse.engines.embedded_states import COVERS, NUMBERS, covered, derived_folder
@@ -181,7 +181,8 @@ class KeptHandles:
             root: The folder of everything derived.
         """
         self.root = root
-        self._handles: dict[str, _Known] = {}
+        self._handles: dict[str, NewestTable] = {}
+        self._files: dict[str, tuple[DeltaTable, int, list[str]]] = {}
         self._lock = threading.Lock()
 
     def state(self, name: str, app_id: str) -> tuple[list[str], int | None] | None:
@@ -192,36 +193,19 @@ class KeptHandles:
         """
         folder = self.root / name
         with self._lock:
+            # Folds are dropped and made anew under the same name.
+            handle = self._handles.setdefault(name, NewestTable(folder))
             try:
-                # Folds are dropped and made anew under the same name, and a handle doesn't notice.
-                first = entry_path(folder, 0).stat()
-                # The time as well: a new file often gets the inode of one that was just removed.
-                made = first.st_ino, first.st_ctime_ns
-            except FileNotFoundError:
-                self._handles.pop(name, None)
+                table = handle.get()
+            except TableNotFoundError:
                 return None
-            known = self._handles.get(name)
-            if known is None or known.made != made:
-                known = self._handles[name] = _Known(made, DeltaTable(folder), folder)
-            # To look whether there is a next entry costs less than to have the log read.
-            elif entry_path(folder, known.table.version() + 1).exists():
-                known.table.update_incremental()
-                known.read_files(folder)
-            return known.files, known.table.transaction_version(app_id)
-
-
-class _Known:
-    """A handle, the first log entry that it was opened with, and its files."""
-
-    def __init__(self, made: tuple[int, int], table: DeltaTable, folder: Path) -> None:
-        self.made = made
-        self.table = table
-        self.read_files(folder)
-
-    def read_files(self, folder: Path) -> None:
-        paths = pa.table(self.table.get_add_actions(flatten=True)).column("path").to_pylist()
-        # The newest runs first, which is what most questions want; what they can't want any more is then skipped.
-        self.files = [str(folder / path) for path in sorted(paths, reverse=True)]
+            known = self._files.get(name)
+            if known is None or known[0] is not table or known[1] != table.version():
+                paths = pa.table(table.get_add_actions(flatten=True)).column("path").to_pylist()
+                # The newest runs first, which is what most questions want; what they can't want is then skipped.
+                files = [str(folder / path) for path in sorted(paths, reverse=True)]
+                known = self._files[name] = table, table.version(), files
+            return known[2], table.transaction_version(app_id)
 
 
 def find_kept(

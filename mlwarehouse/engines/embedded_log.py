@@ -77,13 +77,18 @@ def entry_path(folder: Path, version: int) -> Path:
 
 
 def read_entry(path: Path) -> list[Action]:
-    """The actions of an entry.
+    """The actions of an entry; see `actions_of`."""
+    return actions_of(path.read_bytes())
+
+
+def actions_of(content: bytes) -> list[Action]:
+    """The actions of an entry that was read.
 
     Raises:
         ValueError: It is empty, or a line isn't whole.
     """
     actions: list[Action] = []
-    for line in path.read_bytes().splitlines():
+    for line in content.splitlines():
         if line.strip():
             action = json.loads(line)
             if not isinstance(action, dict):

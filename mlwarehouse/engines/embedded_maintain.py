@@ -21,10 +21,10 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
 from mlwarehouse._version import __version__
-from mlwarehouse.disk import sync_path
 from mlwarehouse.engines.casting import cast_strict
 from mlwarehouse.engines.embedded_checks import orphans
 from mlwarehouse.engines.embedded_commit import StagedFile, reason, stage, sync_log
+from mlwarehouse.engines.embedded_follow import write_checkpoint
 from mlwarehouse.engines.embedded_gc import Removed, collect_garbage
 from mlwarehouse.engines.embedded_log import replay
 from mlwarehouse.engines.embedded_tables import EmbeddedTables
@@ -240,16 +240,6 @@ def clean(tables: EmbeddedTables, spec: TableSpec, *, pinned: Collection[str] = 
         return collect_garbage(tables.path(spec), spec, retention_hours=RETENTION_HOURS, pinned=pinned)
     except (DeltaError, OSError) as error:
         raise StorageError(f"Table `{spec.name}` couldn't be cleaned: {reason(error)}") from error
-
-
-def write_checkpoint(path: Path) -> None:
-    """Write a checkpoint of a table's newest version, durably."""
-    table = DeltaTable(path)
-    table.create_checkpoint()
-    log = path / "_delta_log"
-    for file in log.glob(f"{table.version():020d}.checkpoint*.parquet"):
-        sync_path(file)
-    sync_path(log)
 
 
 def small_files(tables: EmbeddedTables, spec: TableSpec, *, small_rows: int) -> list[SmallFile]:

@@ -19,8 +19,9 @@ import pyarrow.compute as pc
 from mlwarehouse.disk import sync_path
 from mlwarehouse.engines.embedded_checks import orphans
 from mlwarehouse.engines.embedded_commit import reason, stage
+from mlwarehouse.engines.embedded_follow import write_checkpoint
 from mlwarehouse.engines.embedded_log import checkpoints, log_entries, replay
-from mlwarehouse.engines.embedded_maintain import read_file, replace_files, set_append_only, write_checkpoint
+from mlwarehouse.engines.embedded_maintain import read_file, replace_files, set_append_only
 from mlwarehouse.engines.embedded_repair import ASIDE
 from mlwarehouse.errors import StorageError
 from mlwarehouse.tables import EXPERIMENT_EVENTS, TableSpec

@@ -48,6 +48,9 @@ MOST_NUMBER_FILES = 8
 NUMBERS_ROW_GROUP = 8192
 """Rows read to find one run's number."""
 
+REFRESH_AGE_S = 24 * 3600.0
+"""A kept fold is taken up when it is this old, however little came in: log entries behind it expire after a week."""
+
 ROW_GROUP = 32_768
 
 RETENTION_HOURS = 24
@@ -138,12 +141,16 @@ def refresh(tables: EmbeddedTables, *, least_rows: int = REFRESH_ROWS) -> list[R
         StorageError: It failed; the kept folds are as they were.
     """
     done = []
-    if not DeltaTable.is_deltatable(str(derived_folder(tables) / NUMBERS)):
-        # Folds without the numbers that they were made with mean nothing.
+    tails = [_tail(tables, spec) for spec in STATES]
+    # Folds without the numbers that they were made with mean nothing. All are dropped before one is made.
+    if None in tails or not DeltaTable.is_deltatable(str(derived_folder(tables) / NUMBERS)):
         drop_states(tables)
-    for spec in STATES:
+        tails = [_tail(tables, spec) for spec in STATES]
+    for spec, tail in zip(STATES, tails, strict=True):
+        if tail is None:
+            raise StorageError(f"The kept fold of `{spec.view}` was changed by somebody else meanwhile.")
         try:
-            outcome = _refresh(tables, spec, least_rows)
+            outcome = _refresh(tables, spec, tail, least_rows)
         except (duckdb.Error, DeltaError, OSError) as error:
             raise StorageError(f"The kept fold of `{spec.view}` couldn't be refreshed: {reason(error)}") from error
         if outcome is not None:
@@ -177,27 +184,63 @@ def _connected() -> duckdb.DuckDBPyConnection:
     return db
 
 
-def _refresh(tables: EmbeddedTables, spec: StateSpec, least_rows: int) -> Refreshed | None:
+@dataclass(frozen=True)
+class _Tail:
+    """What a kept fold hasn't taken up.
+
+    Attributes:
+        kept: The fold's table; None where it isn't kept yet.
+        start: The version of the event table that it goes up to; None where it isn't kept yet.
+        version: The event table's newest version.
+        files: Files with events behind ``start``.
+    """
+
+    kept: DeltaTable | None
+    start: int | None
+    version: int
+    files: list[str]
+
+
+def _tail(tables: EmbeddedTables, spec: StateSpec) -> _Tail | None:
+    """What is behind a view's kept fold; None where the fold can't go on."""
     source = TABLES_BY_NAME[spec.source]
+    place = tables.path(source)
     version = tables.handle(source).version()
     folder = derived_folder(tables) / spec.view
-    kept = DeltaTable(folder) if DeltaTable.is_deltatable(str(folder)) else None
-    start = covered(tables.path(source), kept.transaction_version(COVERS)) if kept is not None else None
-    if kept is not None and start is None:
-        # The event table was restored from a backup, or its log cleaned up.
-        drop_states(tables)
-        kept = None
-    files = added_files(tables.path(source), start, version)
-    if files is None:
-        # What came in since can't be told any more: start over from all that is there.
-        drop_states(tables)
-        kept, files = None, tables.at(source, version)[1]
+    try:
+        if not DeltaTable.is_deltatable(str(folder)):
+            files = added_files(place, None, version)
+            # The log doesn't go back to the start any more: everything is in what is there now.
+            return _Tail(None, None, version, tables.at(source, version)[1] if files is None else files)
+        kept = DeltaTable(folder)
+        start = covered(place, kept.transaction_version(COVERS))
+    except (DeltaError, OSError) as error:
+        raise StorageError(f"The kept fold of `{spec.view}` couldn't be refreshed: {reason(error)}") from error
+    # Else the event table was restored from a backup, or its log cleaned up; or what came in since can't be told.
+    files = None if start is None else added_files(place, start, version)
+    return None if files is None else _Tail(kept, start, version, files)
+
+
+def _is_late(place: Path, start: int, version: int) -> bool:
+    """Whether a fold that goes up to one version is to be taken up to another, however few events are between them."""
+    if version - start >= REFRESH_COMMITS:
+        return True
+    try:
+        return version > start and time.time() - entry_path(place, start).stat().st_mtime > REFRESH_AGE_S
+    except FileNotFoundError:
+        return True
+
+
+def _refresh(tables: EmbeddedTables, spec: StateSpec, since: _Tail, least_rows: int) -> Refreshed | None:
+    source = TABLES_BY_NAME[spec.source]
+    folder = derived_folder(tables) / spec.view
+    kept, start, version, files = since.kept, since.start, since.version, since.files
     if not files:
         return None
     with _connected() as db:
         db.execute(f"CREATE VIEW raw AS {rows_of_files(source, files)}")
         (n_events,) = db.execute("SELECT count(*) FROM raw").fetchone() or (0,)
-        is_late = start is not None and version - start >= REFRESH_COMMITS
+        is_late = start is not None and _is_late(tables.path(source), start, version)
         if not n_events or (kept is not None and n_events < least_rows and not is_late):
             return None
         numbers = _number(tables, db)

@@ -7,13 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
-from deltalake import DeltaTable
+from deltalake import CommitProperties, DeltaTable
 from deltalake import Field as DeltaField
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.schema import PrimitiveType
 
+from mlwarehouse._version import __version__
+from mlwarehouse.engines.base import Txn
 from mlwarehouse.engines.embedded_cache import FileCache
-from mlwarehouse.engines.embedded_commit import CHECKPOINT_INTERVAL, open_table, reason, sync_log
+from mlwarehouse.engines.embedded_commit import reason, sync_log
+from mlwarehouse.engines.embedded_follow import CHECKPOINT_INTERVAL, NewestTable, TableLog, has_reached, open_table
 from mlwarehouse.engines.embedded_past import gone
 from mlwarehouse.engines.embedded_tail import added_by_version
 from mlwarehouse.engines.pins import read_pins
@@ -25,8 +28,13 @@ CONFIGURATION: dict[str, str | None] = {
     "delta.appendOnly": "true",
     "delta.enableChangeDataFeed": "true",
     "delta.checkpointInterval": str(CHECKPOINT_INTERVAL),
+    "delta.logRetentionDuration": "interval 7 days",
 }
-"""Properties of every table. Log entries expire after Delta's default of 30 days; transaction ids never do."""
+"""Properties of every table. Log entries stay as long as the files that only older versions have; transaction ids never
+expire."""
+
+ADDED_LATER = frozenset({"delta.logRetentionDuration"})
+"""Properties that tables of older releases lack, and get."""
 
 ALLOWED_FEATURES = frozenset({"appendOnly", "invariants", "checkConstraints", "changeDataFeed", "generatedColumns"})
 """Table features that any reader and writer in use understands. (A legacy writer version implies some of them.)"""
@@ -52,7 +60,8 @@ class EmbeddedTables:
         self.storage = storage_of(folder)
         # Files in a local folder are read where they are.
         self._cache = None if isinstance(self.storage, LocalStorage) else FileCache(self.storage)
-        self._handles: dict[str, DeltaTable] = {}
+        self._handles: dict[str, NewestTable] = {}
+        self._logs: dict[str, TableLog] = {}
         self._lock = threading.Lock()
 
     @property
@@ -89,7 +98,7 @@ class EmbeddedTables:
             raise StorageError(f"Table `{spec.name}` in `{self.storage.uri}` can't be read: {reason(error)}") from error
 
     def create(self, specs: Sequence[TableSpec]) -> None:
-        """Create the tables that aren't there; add the columns that older ones lack.
+        """Create the tables that aren't there; add the columns and properties that older ones lack.
 
         Raises:
             UnsupportedTableError: A table has features that this release must not write.
@@ -134,29 +143,61 @@ class EmbeddedTables:
             UnsupportedTableError: It has features that this release must not read.
         """
         with self._lock:
-            table = self._handles.get(spec.name)
+            if spec.name not in self._handles:
+                self._handles[spec.name] = NewestTable(self.place(spec), lambda table: check_features(spec, table))
+            handle = self._handles[spec.name]
             try:
-                if table is None:
-                    table = open_table(self.place(spec))
-                    check_features(spec, table)
-                    self._handles[spec.name] = table
-                else:
-                    checked = table.version()
-                    table.update_incremental()
-                    if table.version() != checked:
-                        check_features(spec, table)
-            except UnsupportedTableError:
-                self._handles.pop(spec.name, None)
-                raise
-            except TableNotFoundError as error:
-                raise StorageError(
-                    f"Table `{spec.name}` isn't in `{self.storage.uri}`; run `mlwarehouse doctor`."
-                ) from error
-            except (DeltaError, OSError):
-                # A handle so old that the log has been cleaned up behind it: open anew, once.
-                self._handles.pop(spec.name, None)
-                table = self._reopened(spec)
-            return table
+                try:
+                    return handle.get()
+                except TableNotFoundError:
+                    raise
+                except (DeltaError, OSError):
+                    # So old that the log has been cleaned up behind it, perhaps: open anew, once.
+                    return handle.get()
+            except (DeltaError, OSError) as error:
+                raise self._unreadable(spec, error) from error
+
+    def log(self, spec: TableSpec) -> TableLog | None:
+        """The log of a table as commits know it, up to date; None for one in an object store.
+
+        Raises:
+            StorageError: The table isn't there or can't be read.
+            UnsupportedTableError: It has features, or columns of a later release, that this one must not write.
+        """
+        if not isinstance(self.storage, LocalStorage):
+            return None
+        with self._lock:
+            if spec.name not in self._logs:
+                self._logs[spec.name] = TableLog(self.path(spec), lambda table: _check_writable(spec, table))
+            log = self._logs[spec.name]
+        try:
+            log.follow()
+        except (DeltaError, OSError) as error:
+            raise self._unreadable(spec, error) from error
+        return log
+
+    def has_applied(self, spec: TableSpec, txns: Sequence[Txn]) -> bool:
+        """Whether a table has the first of these transactions already, so that a commit with them adds nothing.
+
+        Raises:
+            StorageError: The table isn't there or can't be read.
+            UnsupportedTableError: It has features, or columns of a later release, that this one must not write.
+        """
+        # The look at the table comes first also without transactions: it checks what may be written at all.
+        log = self.log(spec)
+        if log is not None:
+            try:
+                return bool(txns) and log.has(txns[0])
+            except (DeltaError, OSError) as error:
+                raise self._unreadable(spec, error) from error
+        table = self.handle(spec)
+        _check_known(spec, table)
+        return bool(txns) and has_reached(table.transaction_version(txns[0].app_id), txns[0])
+
+    def _unreadable(self, spec: TableSpec, error: DeltaError | OSError) -> StorageError:
+        if isinstance(error, TableNotFoundError):
+            return StorageError(f"Table `{spec.name}` isn't in `{self.storage.uri}`; run `mlwarehouse doctor`.")
+        return StorageError(f"Table `{spec.name}` in `{self.place(spec).uri}` can't be read: {reason(error)}")
 
     def state(self, spec: TableSpec, app_id: str) -> tuple[int, int | None]:
         """The newest version of a table, and the last transaction number of ``app_id`` in it."""
@@ -243,19 +284,8 @@ class EmbeddedTables:
                 return [str(folder / name) for name in pin.files[spec.name]]
         return None
 
-    def _reopened(self, spec: TableSpec) -> DeltaTable:
-        try:
-            table = open_table(self.place(spec))
-        except (DeltaError, OSError) as error:
-            raise StorageError(
-                f"Table `{spec.name}` in `{self.place(spec).uri}` can't be read: {reason(error)}"
-            ) from error
-        check_features(spec, table)
-        self._handles[spec.name] = table
-        return table
-
     def _evolve(self, spec: TableSpec) -> None:
-        """Add declared columns that the table lacks; a column it has and we don't know stays and is null for us."""
+        """Add what the table lacks; a column that it has and we don't know stays and is null for us."""
         place = self.place(spec)
         table = open_table(place)
         check_features(spec, table)
@@ -272,6 +302,28 @@ class EmbeddedTables:
                 [DeltaField(c.name, PrimitiveType(DELTA_TYPES[c.type]), nullable=True) for c in missing]
             )
             sync_log(place, table.version() - 1, table.version())
+        self._add_properties(place)
+        # A process that died may have committed what isn't on disk yet.
+        place.child("_delta_log").sync()
+
+    def _add_properties(self, place: Storage) -> None:
+        for _ in range(10):
+            table = open_table(place)
+            lacking = ADDED_LATER - table.metadata().configuration.keys()
+            if not lacking:
+                return
+            try:
+                table.alter.set_table_properties(
+                    {name: str(CONFIGURATION[name]) for name in lacking},
+                    commit_properties=CommitProperties(
+                        custom_metadata={"mlwarehouse": __version__, "purpose": "upgrade"}
+                    ),
+                )
+            except CommitFailedError:
+                # Another process is at it.
+                continue
+            sync_log(place, table.version() - 1, table.version())
+            return
 
 
 def _paths(table: DeltaTable) -> list[str]:
@@ -298,7 +350,12 @@ def check_features(spec: TableSpec, table: DeltaTable) -> None:
         )
 
 
-def check_known(spec: TableSpec, table: DeltaTable) -> None:
+def _check_writable(spec: TableSpec, table: DeltaTable) -> None:
+    check_features(spec, table)
+    _check_known(spec, table)
+
+
+def _check_known(spec: TableSpec, table: DeltaTable) -> None:
     """Refuse to write a table that has columns of a later schema version: its rows would lack what others rely on.
 
     Raises:

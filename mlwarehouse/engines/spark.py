@@ -76,7 +76,8 @@ class SparkEngine:
         if self._embedded.has_applied(spec, txns):
             return Appended(self.version(spec), applied=False, n_rows=0)
         folder = self._embedded.tables.path(spec)
-        return embedded_commit.commit(folder, spec, stage_frame(folder, spec, rows), txns)
+        files = stage_frame(folder, spec, rows)
+        return embedded_commit.commit(folder, spec, files, txns, log=self._embedded.tables.log(spec))
 
     def version(self, spec: TableSpec) -> int:
         """See `Engine.version`."""

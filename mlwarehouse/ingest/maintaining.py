@@ -82,7 +82,8 @@ def take_turn(warehouse_root: Path) -> int:
     Returns:
         How many groups of files were merged; 0 also when another process is at it.
     """
-    from mlwarehouse.engines.embedded_maintain import clean, maintain_a_little, write_checkpoint
+    from mlwarehouse.engines.embedded_follow import write_checkpoint
+    from mlwarehouse.engines.embedded_maintain import clean, maintain_a_little
     from mlwarehouse.engines.embedded_states import refresh
     from mlwarehouse.engines.embedded_tables import EmbeddedTables
     from mlwarehouse.engines.pins import pinned_files

@@ -114,7 +114,8 @@ class Modelling(Recording, Asking):
             input_example: A few rows of input.
             requirements: Packages that it needs.
             metadata: Anything to keep beside it, as JSON.
-            registered_model_name: Also register it under this name.
+            registered_model_name: Also register it under this name; not, and with a warning, while the artifact store
+                refuses its files.
             run: The run; None means the active one.
 
         Returns:
@@ -141,10 +142,18 @@ class Modelling(Recording, Asking):
                 metadata={"run_id": run.run_id, **(metadata or {})},
             )
             files = {f"{name}/{p.relative_to(folder).as_posix()}": p for p in sorted(folder.rglob("*")) if p.is_file()}
-            run.log_files(files, kind="model")
+            is_stored = run.log_files(files, kind="model", are_temporary=True)
         logged = LoggedModel(f"runs:/{run.run_id}/{name}", run.run_id, package.digest, package.signature)
-        if registered_model_name is not None:
+        if registered_model_name is not None and is_stored:
             self.register_model(logged.model_uri, registered_model_name)
+        elif registered_model_name is not None:
+            from mlwarehouse.ingest.spool_outage import tell
+
+            again = f"register_model({logged.model_uri!r}, {registered_model_name!r})"
+            tell(
+                f"mlwarehouse didn't register `{logged.model_uri}` as `{registered_model_name}`: the artifact store "
+                f"has refused its files. When they are stored, call `{again}`."
+            )
         return logged
 
     def register_model(

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlwarehouse.disk import make_folder, sync_path
+from mlwarehouse.disk import make_folder, prepared, sync_path
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -72,16 +71,8 @@ class LocalStorage:
 
     def create(self, name: str, content: bytes) -> None:
         """See `Storage.create`."""
-        temporary = self._path / f".{name}.{uuid.uuid4().hex}"
-        try:
-            with temporary.open("xb") as out:
-                out.write(content)
-                out.flush()
-                os.fsync(out.fileno())
-            with contextlib.suppress(FileExistsError):
-                os.link(temporary, self._path / name)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with prepared(self._path / name, content) as temporary, contextlib.suppress(FileExistsError):
+            os.link(temporary, self._path / name)
         sync_path(self._path)
 
     def open_input(self, name: str) -> pa.NativeFile:
