@@ -47,7 +47,7 @@ TYPES: dict[str, str] = {
 DEFAULTS_OF_NOTHING: dict[str, str] = {
     "all": "no restriction",
     "none": "nothing",
-    "now": "the moment that the question looks at: that of `as_of` or of the pin, else the present",
+    "now": "the moment that the question looks at: that of `as_of` or of the snapshot, else the present",
 }
 """Defaults that aren't values, and what each stands for."""
 
