@@ -125,7 +125,7 @@ def test_a_pinned_version_stays_as_it_was(subject, rows):
         subject.append(rows(number + 1))
     assert [count(subject.engine, versions={"probe": v}) for v in (0, 1, 2, 3)] == [0, 1, 3, 6]
     assert count(subject.engine) == 6
-    with pytest.raises(StorageError, match="version 9; its newest is 3"):
+    with pytest.raises(StorageError, match="version 9: its newest is 3"):
         count(subject.engine, versions={"probe": 9})
 
 

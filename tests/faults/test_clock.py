@@ -95,7 +95,14 @@ def test_the_keeper_goes_by_the_clock_that_does_not_jump(tmp_path, clock, monkey
         if len(beats) == 6:
             enough.set()
 
-    kept = Keeper(writer, does_sync=True, heartbeat_s=0.1, send_heartbeats=beat, see_to_committer=lambda: None)
+    kept = Keeper(
+        writer,
+        does_sync=True,
+        heartbeat_s=0.1,
+        send_heartbeats=beat,
+        retry_artifacts=lambda: None,
+        see_to_committer=lambda: None,
+    )
     assert enough.wait(20)
     kept.stop()
     gaps = [after - before for before, after in itertools.pairwise(beats)]

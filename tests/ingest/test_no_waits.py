@@ -44,7 +44,14 @@ def test_no_call_waits_for_the_disk(folder, monkeypatch):
     writer = SpoolWriter(folder)
     series = writer.series_map()
     writer.put_point(series, "x", ("r", 0), 0, 0.0, 1)
-    keeper = Keeper(writer, does_sync=True, heartbeat_s=60, send_heartbeats=lambda: None, see_to_committer=lambda: None)
+    keeper = Keeper(
+        writer,
+        does_sync=True,
+        heartbeat_s=60,
+        send_heartbeats=lambda: None,
+        retry_artifacts=lambda: None,
+        see_to_committer=lambda: None,
+    )
     try:
         assert is_syncing.wait(10)
         # The disk hangs in a sync: points, rows and new series are taken all the same.
