@@ -207,8 +207,13 @@ def commit(place: Path | Storage, spec: TableSpec, files: Sequence[StagedFile], 
 
 def _has_commit_of(storage: Storage, files: Sequence[StagedFile], before: int, after: int) -> bool:
     """Whether one of the log entries behind one version, up to another, adds these files."""
+    return bool(files) and has_commit(storage, files[0].path, before, after)
+
+
+def has_commit(storage: Storage, mark: str, before: int, after: int) -> bool:
+    """Whether one of a table's log entries behind one version, up to another, holds a text that no other does."""
     log = storage.child("_delta_log")
-    return bool(files) and any(files[0].path.encode() in log.read(_entry(v)) for v in range(before + 1, after + 1))
+    return any(mark.encode() in log.read(_entry(v)) for v in range(before + 1, after + 1))
 
 
 def reason(error: Exception) -> str:

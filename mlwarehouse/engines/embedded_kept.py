@@ -172,20 +172,20 @@ def find_kept(
     tails: dict[str, list[str]] = {}
     try:
         for spec in STATES:
-            folder = tables.path(TABLES_BY_NAME[spec.source])
+            source = TABLES_BY_NAME[spec.source]
             kept = handles.state(spec.view, COVERS)
             folds[spec.view], recorded = kept or ([], None)
-            start = covered(folder, recorded)
+            start = covered(tables, source, recorded)
             version = versions[spec.source]
             if kept is not None and (start is None or start > version):
                 return None
-            tail = added_files(folder, start, version)
+            tail = added_files(tables, source, start, version)
             if tail is None:
                 return None
             tails[spec.source] = tail
         # Last, since it only grows: whoever is in a fold has a number.
         numbers = handles.state(NUMBERS, NUMBERS)
-    except DeltaError:
+    except (DeltaError, OSError):
         return None
     return None if numbers is None else Kept(folds, tails, numbers[0], overlay)
 
@@ -215,9 +215,9 @@ def fold_health(tables: EmbeddedTables) -> tuple[FoldHealth, ...]:
         folder = derived_folder(tables) / spec.view
         try:
             table = DeltaTable(folder)
-            start = covered(tables.path(source), table.transaction_version(COVERS))
+            start = covered(tables, source, table.transaction_version(COVERS))
             behind = -1 if start is None else tables.handle(source).version() - start
-        except (DeltaError, StorageError):
+        except (DeltaError, StorageError, OSError):
             continue
         sizes = pa.table(table.get_add_actions(flatten=True)).column("size_bytes").to_pylist()
         found.append(FoldHealth(spec.view, len(sizes), sum(sizes), behind))

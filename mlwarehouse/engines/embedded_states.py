@@ -11,10 +11,13 @@ Deleting ``derived`` loses nothing: the next refresh starts over.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 import uuid
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,15 +27,16 @@ from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
-from mlwarehouse.disk import sync_path
+from mlwarehouse.disk import sync_path, try_lock
+from mlwarehouse.engines.embedded_cache import folds_folder
 from mlwarehouse.engines.embedded_commit import reason, sync_log
-from mlwarehouse.engines.embedded_log import entry_path
+from mlwarehouse.engines.embedded_log import entry_name
 from mlwarehouse.engines.embedded_sql import file_list, rows_of_files
 from mlwarehouse.engines.embedded_tables import EmbeddedTables
 from mlwarehouse.engines.embedded_tail import added_files
 from mlwarehouse.engines.render_states import fold_of_partition, nothing_kept
 from mlwarehouse.errors import StorageError
-from mlwarehouse.tables import TABLES_BY_NAME
+from mlwarehouse.tables import TABLES_BY_NAME, TableSpec
 from mlwarehouse.tables.states import STATES, StateSpec
 
 PART_RUNS = 1 << 17
@@ -73,8 +77,25 @@ class Refreshed:
 
 
 def derived_folder(tables: EmbeddedTables) -> Path:
-    """Where the kept folds of a warehouse's tables are."""
+    """Where the kept folds of a warehouse's tables are: beside them; of those in an object store, on this machine."""
+    if tables.is_remote:
+        return folds_folder(tables.storage)
     return tables.folder.parent / "derived"
+
+
+@contextmanager
+def _only_refresher(tables: EmbeddedTables) -> Iterator[bool]:
+    """Whether this process may refresh the folds: in a local folder the caller is the only maintainer anyway."""
+    if not tables.is_remote:
+        yield True
+        return
+    folder = derived_folder(tables)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    fd = os.open(folder.with_name(f"{folder.name}.lock"), os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        yield try_lock(fd)
+    finally:
+        os.close(fd)
 
 
 def drop_states(tables: EmbeddedTables) -> None:
@@ -93,11 +114,12 @@ COVERS = "covers"
 """The application id under which a kept fold records, as `mark`, up to where it goes."""
 
 
-def mark(folder: Path, version: int) -> int:
+def mark(tables: EmbeddedTables, source: TableSpec, version: int) -> int:
     """A number for one version of an event table, and for no version of one restored from a backup.
 
     Args:
-        folder: The event table's folder.
+        tables: The warehouse's tables.
+        source: The event table.
         version: The version.
 
     Returns:
@@ -105,28 +127,41 @@ def mark(folder: Path, version: int) -> int:
         been cleaned up.
     """
     try:
-        entry = entry_path(folder, version).read_bytes()
+        entry = tables.place(source).child("_delta_log").read(entry_name(version))
     except FileNotFoundError:
         entry = b""
     return version << 32 | zlib.crc32(entry)
 
 
-def covered(folder: Path, recorded: int | None) -> int | None:
+def covered(tables: EmbeddedTables, source: TableSpec, recorded: int | None) -> int | None:
     """The version of an event table that a kept fold goes up to; None when it is of another table's past.
 
     Args:
-        folder: The event table's folder.
+        tables: The warehouse's tables.
+        source: The event table.
         recorded: What the fold has under `COVERS`.
+
+    Raises:
+        OSError: The storage can't be reached.
     """
-    if recorded is None or mark(folder, recorded >> 32) != recorded:
+    if recorded is None:
         return None
-    return recorded >> 32
+    version = recorded >> 32
+    # Of a table in an object store, a process looks once: its handle of the table is of the same past.
+    if tables.is_remote and tables.marks.get((source.name, version)) == recorded:
+        return version
+    found = mark(tables, source, version)
+    if found != recorded:
+        return None
+    tables.marks[source.name, version] = found
+    return version
 
 
 def refresh(tables: EmbeddedTables, *, least_rows: int = REFRESH_ROWS) -> list[Refreshed]:
     """Take up into the kept folds what has been committed since.
 
-    Only one process may do this at a time; the caller holds the maintainer's lock.
+    Only one process may do this at a time: of a warehouse in a local folder the caller is the only maintainer; of one
+    in an object store each machine has its own folds, and nothing is done while another process is at it.
 
     Args:
         tables: The warehouse's tables.
@@ -139,16 +174,19 @@ def refresh(tables: EmbeddedTables, *, least_rows: int = REFRESH_ROWS) -> list[R
         StorageError: It failed; the kept folds are as they were.
     """
     done = []
-    if not DeltaTable.is_deltatable(str(derived_folder(tables) / NUMBERS)):
-        # Folds without the numbers that they were made with mean nothing.
-        drop_states(tables)
-    for spec in STATES:
-        try:
-            outcome = _refresh(tables, spec, least_rows)
-        except (duckdb.Error, DeltaError, OSError) as error:
-            raise StorageError(f"The kept fold of `{spec.view}` couldn't be refreshed: {reason(error)}") from error
-        if outcome is not None:
-            done.append(outcome)
+    with _only_refresher(tables) as may:
+        if not may:
+            return []
+        if not DeltaTable.is_deltatable(str(derived_folder(tables) / NUMBERS)):
+            # Folds without the numbers that they were made with mean nothing.
+            drop_states(tables)
+        for spec in STATES:
+            try:
+                outcome = _refresh(tables, spec, least_rows)
+            except (duckdb.Error, DeltaError, OSError) as error:
+                raise StorageError(f"The kept fold of `{spec.view}` couldn't be refreshed: {reason(error)}") from error
+            if outcome is not None:
+                done.append(outcome)
     return done
 
 
@@ -157,12 +195,12 @@ def _refresh(tables: EmbeddedTables, spec: StateSpec, least_rows: int) -> Refres
     version = tables.handle(source).version()
     folder = derived_folder(tables) / spec.view
     kept = DeltaTable(folder) if DeltaTable.is_deltatable(str(folder)) else None
-    start = covered(tables.path(source), kept.transaction_version(COVERS)) if kept is not None else None
+    start = covered(tables, source, kept.transaction_version(COVERS)) if kept is not None else None
     if kept is not None and start is None:
         # The event table was restored from a backup, or its log cleaned up.
         drop_states(tables)
         kept = None
-    files = added_files(tables.path(source), start, version)
+    files = added_files(tables, source, start, version)
     if files is None:
         # What came in since can't be told any more: start over from all that is there.
         drop_states(tables)
@@ -197,7 +235,7 @@ def _refresh(tables: EmbeddedTables, spec: StateSpec, least_rows: int) -> Refres
                 adds.append(RemoveAction(old[part][0], True, now_ms, old[part][1], {}))
         if kept is None:
             kept = _create(db, folder)
-        _commit(kept, folder, adds, Transaction(COVERS, mark(tables.path(source), version)))
+        _commit(kept, folder, adds, Transaction(COVERS, mark(tables, source, version)))
         kept.vacuum(retention_hours=RETENTION_HOURS, enforce_retention_duration=False, dry_run=False)
     return Refreshed(spec.view, n_events, len(parts))
 

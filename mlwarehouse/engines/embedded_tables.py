@@ -43,6 +43,12 @@ class EmbeddedTables:
     """Handles of a warehouse's tables, one a table, brought up to date when asked.
 
     Threads may share it: the handles are guarded by one lock.
+
+    Attributes:
+        storage: Where the tables are.
+        is_remote: Whether they are in an object store, so that files are asked as copies.
+        entries: What is known of log entries there, see `embedded_tail`.
+        marks: Likewise, see `embedded_states.mark`.
     """
 
     def __init__(self, folder: Path | Storage) -> None:
@@ -52,6 +58,9 @@ class EmbeddedTables:
         self._cache = None if isinstance(self.storage, LocalStorage) else FileCache(self.storage)
         self._handles: dict[str, DeltaTable] = {}
         self._lock = threading.Lock()
+        self.is_remote = self._cache is not None
+        self.entries: dict[tuple[str, int], list[str]] = {}
+        self.marks: dict[tuple[str, int], int] = {}
 
     @property
     def folder(self) -> Path:
@@ -175,6 +184,18 @@ class EmbeddedTables:
         Raises:
             StorageError: That version isn't there any more, or never was; or its files can't be fetched.
         """
+        version, names = self.names_at(spec, version)
+        try:
+            return version, self.here(spec, names)
+        except OSError as error:
+            raise StorageError(f"Files of table `{spec.name}` can't be fetched: {reason(error)}") from error
+
+    def names_at(self, spec: TableSpec, version: int | None) -> tuple[int, list[str]]:
+        """One version of a table, and the names of its files in the table's folder; see `at`.
+
+        Raises:
+            StorageError: That version isn't there any more, or never was.
+        """
         table = self.handle(spec)
         with self._lock:
             newest = table.version()
@@ -190,23 +211,42 @@ class EmbeddedTables:
                         f"{reason(error)}"
                     ) from error
             # delta-rs gives paths as parts of addresses, where a space is %20.
-            version, files = table.version(), [unquote(uri.removeprefix("file://")) for uri in table.file_uris()]
+            return table.version(), [unquote(uri.rpartition("/")[2]) for uri in table.file_uris()]
+
+    def here(self, spec: TableSpec, names: Sequence[str]) -> list[str]:
+        """Absolute local paths of files of a table, or of copies of them, in the same order.
+
+        Raises:
+            OSError: A file can't be fetched. (One in a local folder isn't looked for.)
+        """
         if self._cache is None:
-            return version, files
-        names = [file.removeprefix(f"{self.place(spec).uri}/") for file in files]
-        try:
-            return version, self._cache.fetch(spec.name, names)
-        except OSError as error:
-            raise StorageError(f"Files of table `{spec.name}` can't be fetched: {reason(error)}") from error
+            folder = self.place(spec).uri
+            return [f"{folder}/{name}" for name in names]
+        return self._cache.fetch(spec.name, names)
+
+    def note_purge(self) -> None:
+        """Have every machine forget its copies of these files: they may hold what was purged.
+
+        Raises:
+            OSError: The storage can't be reached.
+        """
+        if self._cache is not None:
+            self._cache.note_purge()
+
+    def heed_purges(self) -> None:
+        """Forget copies of these files that were made before the last purge.
+
+        Raises:
+            OSError: The storage can't be reached.
+        """
+        if self._cache is not None:
+            self._cache.heed_purges()
 
     def _pinned(self, spec: TableSpec, version: int) -> list[str] | None:
         """The files of a version whose log is cleaned up, if a kept pin names them."""
-        if not isinstance(self.storage, LocalStorage):
-            return None
-        folder = self.path(spec)
-        for pin in read_pins(folder.parent.parent).values():
+        for pin in read_pins(self.storage.parent).values():
             if pin.snapshot.versions.get(spec.name) == version:
-                return [str(folder / name) for name in pin.files[spec.name]]
+                return list(pin.files[spec.name])
         return None
 
     def _reopened(self, spec: TableSpec) -> DeltaTable:

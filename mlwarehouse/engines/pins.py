@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlwarehouse.disk import sync_path
 from mlwarehouse.entities import Snapshot
 from mlwarehouse.errors import ConflictError, InvalidInputError, NotFoundError, StorageError, did_you_mean
+from mlwarehouse.storage import Storage, storage_of
 
 FOLDER = "pins"
 
@@ -34,68 +32,74 @@ class Pin:
     files: Mapping[str, Sequence[str]]
 
 
-def write_pin(root: Path, pin: Pin) -> None:
-    """Keep a pin, durably.
+def write_pin(root: Path | Storage, pin: Pin) -> None:
+    """Keep a pin, durably; the caller is the warehouse's only maintainer, so nobody else writes one.
+
+    Args:
+        root: The warehouse's folder.
+        pin: The pin.
 
     Raises:
         InvalidInputError: A name that can't be a file's.
         ConflictError: There is one of that name.
         StorageError: It couldn't be written.
     """
-    path = _place(root, pin.name)
+    name = _file_name(pin.name)
+    folder = storage_of(root).child(FOLDER)
     text = json.dumps({"snapshot": str(pin.snapshot), "files": {n: list(f) for n, f in pin.files.items()}})
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        path.parent.mkdir(exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
-        sync_path(temporary)
-        os.link(temporary, path)
-        sync_path(path.parent)
-    except FileExistsError:
-        raise ConflictError(f"There is a pin `{pin.name}` already; take it off by `unpin`, or choose a name.") from None
+        folder.make()
+        if folder.exists(name):
+            raise ConflictError(f"There is a pin `{pin.name}` already; take it off by `unpin`, or choose a name.")
+        folder.create(name, text.encode())
     except OSError as error:
-        raise StorageError(f"The pin `{pin.name}` couldn't be written to `{path.parent}`: {error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+        raise StorageError(f"The pin `{pin.name}` couldn't be written to `{folder.uri}`: {error}") from error
 
 
-def read_pins(root: Path) -> dict[str, Pin]:
+def read_pins(root: Path | Storage) -> dict[str, Pin]:
     """The kept pins, by name.
+
+    Args:
+        root: The warehouse's folder.
 
     Raises:
         StorageError: One can't be read; what it protects isn't known.
     """
+    folder = storage_of(root).child(FOLDER)
     found = {}
-    for path in sorted((root / FOLDER).glob("[!.]*.json")):
+    for name in _names(folder):
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-            found[path.stem] = Pin(path.stem, Snapshot.parse(values["snapshot"]), dict(values["files"]))
+            values = json.loads(folder.read(f"{name}.json"))
+            found[name] = Pin(name, Snapshot.parse(values["snapshot"]), dict(values["files"]))
         except FileNotFoundError:
             continue
         except (OSError, ValueError, KeyError, TypeError, InvalidInputError) as error:
             raise StorageError(
-                f"The pin `{path}` can't be read ({error}), so no file can be removed; bring it back from a copy, or "
-                "remove it."
+                f"The pin `{folder.uri}/{name}.json` can't be read ({error}), so no file can be removed; bring it back "
+                "from a copy, or remove it."
             ) from error
     return found
 
 
-def remove_pin(root: Path, name: str) -> None:
+def remove_pin(root: Path | Storage, name: str) -> None:
     """Take a pin off.
+
+    Args:
+        root: The warehouse's folder.
+        name: The pin's name.
 
     Raises:
         NotFoundError: There is none of that name.
     """
-    path = _place(root, name)
-    try:
-        path.unlink()
-    except FileNotFoundError:
-        known = sorted(p.stem for p in (root / FOLDER).glob("[!.]*.json"))
-        raise NotFoundError(f"There is no pin `{name}`.{did_you_mean(name, known)}") from None
-    sync_path(path.parent)
+    file = _file_name(name)
+    folder = storage_of(root).child(FOLDER)
+    if not folder.exists(file):
+        raise NotFoundError(f"There is no pin `{name}`.{did_you_mean(name, _names(folder))}")
+    folder.delete(file)
+    folder.sync()
 
 
-def pinned_files(root: Path, table: str) -> frozenset[str]:
+def pinned_files(root: Path | Storage, table: str) -> frozenset[str]:
     """The files of a table that pins protect.
 
     Raises:
@@ -104,9 +108,20 @@ def pinned_files(root: Path, table: str) -> frozenset[str]:
     return frozenset(f for pin in read_pins(root).values() for f in pin.files.get(table, ()))
 
 
-def _place(root: Path, name: str) -> Path:
+def _names(folder: Storage) -> list[str]:
+    """The names of the pins in their folder."""
+    try:
+        names = folder.names()
+    except OSError as error:
+        raise StorageError(
+            f"The pins in `{folder.uri}` can't be listed ({error}), so no file can be removed."
+        ) from error
+    return [n.removesuffix(".json") for n in names if n.endswith(".json") and not n.startswith(".")]
+
+
+def _file_name(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise InvalidInputError(
             f"`{name[:60]}` can't be a pin's name: use letters, digits, `.`, `_` and `-`, at most 100 of them."
         )
-    return root / FOLDER / f"{name}.json"
+    return f"{name}.json"

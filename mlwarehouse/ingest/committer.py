@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mlwarehouse.ingest.maintaining import BackgroundMaintenance
 from mlwarehouse.ingest.spool_folder import SpoolFolder
-from mlwarehouse.storage import LocalStorage, Storage, open_storage
+from mlwarehouse.storage import Storage, open_storage
 
 LOGGER = logging.getLogger("mlwarehouse.committer")
 
@@ -79,7 +79,7 @@ def run_committer(
         folder: The spool.
         interval_s: Seconds between two batches.
         idle_s: Seconds without a live writer after which to end.
-        maintenance: ``auto`` looks after the tables in a local folder beside committing; ``off`` doesn't.
+        maintenance: ``auto`` looks after the tables beside committing; ``off`` doesn't.
 
     Returns:
         Rows committed; 0 when another committer is alive.
@@ -92,8 +92,7 @@ def run_committer(
         from mlwarehouse.ingest.drain import Drain
 
         lock = _identity(folder)
-        is_kept = maintenance == "auto" and isinstance(warehouse, LocalStorage)
-        upkeep = BackgroundMaintenance(warehouse.folder("Maintenance")) if is_kept else None
+        upkeep = BackgroundMaintenance(warehouse) if maintenance == "auto" else None
         has_looked = False
         drain: Drain | None = None
         engine = EmbeddedEngine(warehouse.child("tables"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import os
 import threading
@@ -144,6 +145,8 @@ class Base:
         """
         from mlwarehouse.engines.base import Reading
 
+        if self.engine().wants_folds:
+            self._have_folded()
         if as_of is not None and at is not None:
             raise InvalidInputError("A question is asked `as_of` a time or `at` a pin, not both.")
         if at is not None:
@@ -193,6 +196,26 @@ class Base:
             if self._engine is not None and self._engine_pid == os.getpid():
                 self._engine.close()
             self._engine = None
+
+    def _have_folded(self) -> None:
+        """Have this machine's committer keep folds of a warehouse in an object store: questions are asked here."""
+        self.engine().wants_folds = False
+        if self.settings.committer != "auto" or self.settings.maintenance != "auto":
+            return
+        from mlwarehouse.engines.embedded_states import derived_folder
+        from mlwarehouse.ingest.committer import start_committer
+
+        # Where the cache folder can't be written, or no process be started, questions are answered from events.
+        with contextlib.suppress(OSError, StorageError):
+            derived_folder(self.engine().tables).mkdir(parents=True, exist_ok=True)
+            self.spool().create()
+            start_committer(
+                self.uri,
+                self.spool(),
+                interval_s=self.settings.commit_interval_s,
+                idle_s=self.settings.committer_idle_s,
+                maintenance=self.settings.maintenance,
+            )
 
     def _pin(self, at: Snapshot | str) -> Snapshot:
         pin = Snapshot.parse(at) if isinstance(at, str) else at

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from mlwarehouse.errors import UnsupportedTableError, WarehouseError
 from mlwarehouse.parts.base import Base
-from mlwarehouse.storage import LocalStorage
 
 if TYPE_CHECKING:
     from mlwarehouse.engines.embedded_checks import Damage, DeepReader
@@ -95,8 +94,6 @@ class Doctoring(Base):
     def doctor(self, *, deep: bool = False) -> Health:
         """Look at tables and spool, and say what is wrong and what to do. Nothing is changed.
 
-        Of tables in an object store only what delta-rs can read is looked at.
-
         Args:
             deep: Also read every data file and every log entry: finds changed bytes and doubled rows anywhere, and
                 takes as long as reading the warehouse does.
@@ -135,8 +132,7 @@ class Doctoring(Base):
     def _folds(self) -> tuple[FoldHealth, ...]:
         from mlwarehouse.engines.embedded_kept import fold_health
 
-        engine = self.engine()
-        return fold_health(engine.tables) if isinstance(self.storage, LocalStorage) else ()
+        return fold_health(self.engine().tables)
 
     def damages(self, *, deep: bool = False) -> list[Damage]:
         """Everything that is broken in tables and spool.
@@ -161,8 +157,7 @@ class Doctoring(Base):
 
         engine = self.engine()
         for spec in TABLES:
-            if isinstance(self.storage, LocalStorage):
-                yield from table_damages(engine.tables.path(spec), spec, reader=reader)
+            yield from table_damages(engine.tables.place(spec), spec, reader=reader)
             try:
                 engine.tables.handle(spec)
             except UnsupportedTableError as error:

@@ -38,13 +38,14 @@ class Pinning(Base):
         snapshot = self.snapshot() if at is None else self._pin(at)
         tables = self.engine().tables
         # While files are looked up and written down, nobody removes them.
-        with maintainer_lock(self.root, wait_s=60):
+        with maintainer_lock(self.storage, wait_s=60) as held:
             files = {
-                table: [path.rpartition("/")[2] for path in tables.at(TABLES_BY_NAME[table], version)[1]]
+                table: tables.names_at(TABLES_BY_NAME[table], version)[1]
                 for table, version in snapshot.versions.items()
                 if table in TABLES_BY_NAME
             }
-            write_pin(self.root, Pin(name, snapshot, files))
+            held.now()
+            write_pin(self.storage, Pin(name, snapshot, files))
         return snapshot
 
     def unpin(self, name: str) -> None:
@@ -56,7 +57,7 @@ class Pinning(Base):
         from mlwarehouse.engines.pins import remove_pin
 
         self.place()
-        remove_pin(self.root, name)
+        remove_pin(self.storage, name)
 
     def pins(self) -> dict[str, Snapshot]:
         """The kept pins by name.
@@ -67,5 +68,5 @@ class Pinning(Base):
         from mlwarehouse.engines.pins import read_pins
 
         self.place()
-        kept: dict[str, Pin] = read_pins(self.root)
+        kept: dict[str, Pin] = read_pins(self.storage)
         return {name: pin.snapshot for name, pin in kept.items()}

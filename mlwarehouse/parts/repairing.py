@@ -94,7 +94,7 @@ class Repairing(Doctoring):
                     f"The committer of `{folder.path}` didn't step aside within {WAIT_S:g} s, or another repair runs; "
                     "try again when it has ended."
                 )
-            with maintainer_lock(self.root):
+            with maintainer_lock(self.storage):
                 yield
 
     def _mend_logs(self, damages: list[Damage]) -> Iterator[Mended]:
@@ -161,13 +161,13 @@ class Repairing(Doctoring):
     def _restore(self, spec: TableSpec, folder: Path, windows: list[tuple[float, float]]) -> int:
         """Find the rows of log entries that were lost, and that the spool didn't commit again."""
         from mlwarehouse.engines.embedded_commit import commit
-        from mlwarehouse.engines.embedded_maintain import read_file
         from mlwarehouse.engines.embedded_repair import absent, lost_batches
+        from mlwarehouse.engines.embedded_replace import read_file
 
         n = 0
         for since, until in windows:
             for file in lost_batches(folder, spec, since=since, until=until):
-                rows = read_file(folder / file.path, spec)
+                rows = read_file(folder, file.path, spec)
                 # A committer that died may have left a second file with the same rows.
                 if absent(folder, rows).num_rows == rows.num_rows and self._is_new(spec, rows):
                     n += commit(folder, spec, [file], []).n_rows
@@ -277,7 +277,7 @@ class Repairing(Doctoring):
                     n = remove_doubles(folder, spec)
                     yield Mended(damage.kind, spec.name, f"{n} doubled rows of `{spec.name}` were removed.", True)
                 elif damage.kind == "orphans":
-                    removed = clean(self.engine().tables, spec, pinned=pinned_files(self.root, spec.name))
+                    removed = clean(self.engine().tables, spec, pinned=pinned_files(self.storage, spec.name))
                     what = f"{removed.n_orphans} files of `{spec.name}` that no log entry names were removed."
                     yield Mended(damage.kind, spec.name, what, True)
                 elif not damage.can_mend and damage.kind != "lost rows":

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlwarehouse.disk import make_folder, sync_path
+from mlwarehouse.storage.base import FileInfo
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -40,6 +41,11 @@ class LocalStorage:
         """See `Storage.child`."""
         return LocalStorage(self._path / name)
 
+    @property
+    def parent(self) -> LocalStorage:
+        """See `Storage.parent`."""
+        return LocalStorage(self._path.parent)
+
     def folder(self, what: str) -> Path:  # noqa: ARG002 -- any local folder will do
         """See `Storage.folder`."""
         return self._path
@@ -59,12 +65,33 @@ class LocalStorage:
         except FileNotFoundError:
             return []
 
-    def size(self, name: str) -> int | None:
-        """See `Storage.size`."""
+    def files(self) -> dict[str, FileInfo]:
+        """See `Storage.files`."""
+        found = {}
         try:
-            return (self._path / name).stat().st_size
+            with os.scandir(self._path) as there:
+                for item in there:
+                    # A file may go while it is looked at, or be a link that leads nowhere.
+                    with contextlib.suppress(FileNotFoundError):
+                        if item.is_file():
+                            status = item.stat()
+                            found[item.name] = FileInfo(status.st_size, status.st_mtime)
+        except FileNotFoundError:
+            return {}
+        return dict(sorted(found.items()))
+
+    def info(self, name: str) -> FileInfo | None:
+        """See `Storage.info`."""
+        try:
+            status = (self._path / name).stat()
         except FileNotFoundError:
             return None
+        return FileInfo(status.st_size, status.st_mtime)
+
+    def size(self, name: str) -> int | None:
+        """See `Storage.size`."""
+        found = self.info(name)
+        return None if found is None else found.size
 
     def read(self, name: str) -> bytes:
         """See `Storage.read`."""
@@ -72,17 +99,28 @@ class LocalStorage:
 
     def create(self, name: str, content: bytes) -> None:
         """See `Storage.create`."""
+        with self._written(name, content) as temporary, contextlib.suppress(FileExistsError):
+            os.link(temporary, self._path / name)
+        sync_path(self._path)
+
+    def write(self, name: str, content: bytes) -> None:
+        """See `Storage.write`."""
+        with self._written(name, content) as temporary:
+            temporary.replace(self._path / name)
+        sync_path(self._path)
+
+    @contextmanager
+    def _written(self, name: str, content: bytes) -> Iterator[Path]:
+        """A synced file beside the one of a name, for as long as the context lasts."""
         temporary = self._path / f".{name}.{uuid.uuid4().hex}"
         try:
             with temporary.open("xb") as out:
                 out.write(content)
                 out.flush()
                 os.fsync(out.fileno())
-            with contextlib.suppress(FileExistsError):
-                os.link(temporary, self._path / name)
+            yield temporary
         finally:
             temporary.unlink(missing_ok=True)
-        sync_path(self._path)
 
     def open_input(self, name: str) -> pa.NativeFile:
         """See `Storage.open_input`."""
