@@ -209,6 +209,8 @@ def test_the_committer_maintains_beside_committing(warehouse):
     for number in range(n):
         engine.append(METRICS, points(f"w{number}", 2))
     log_runs(warehouse, 1, flush=False)
+    # A committer ends when no writer lives.
+    warehouse.close()
     run_committer(warehouse.storage, warehouse.spool(), interval_s=0.1, idle_s=0.2, maintenance="auto")
     assert len(files_of(warehouse)) == 1
     assert warehouse.sql("SELECT count(*) AS n FROM metrics")["n"].tolist() == [2 * n + 10]
