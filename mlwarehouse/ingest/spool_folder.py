@@ -10,6 +10,7 @@
     wanted            touched by those who wait, so that the committer doesn't
     starting.lock     held for a moment by a process that takes up a run, so that of several one starts it
     repair.lock       held by a repair or a purge: the committer steps aside
+    trouble           what keeps the committer from committing, while it does
     damaged/          segments with a damaged place, committed up to it
     segments/         one file a writer at a time, locked by its writer as long as it lives
 """

@@ -16,7 +16,7 @@ from mlwarehouse.config import Settings, load_settings
 from mlwarehouse.entities import Snapshot
 from mlwarehouse.errors import InvalidInputError, StorageError
 from mlwarehouse.location import Location
-from mlwarehouse.storage import Storage, open_storage
+from mlwarehouse.storage import LocalStorage, Storage, open_storage
 
 if TYPE_CHECKING:
     from mlwarehouse.engines.base import Reading
@@ -121,6 +121,22 @@ class Base:
             InvalidInputError: The setting `artifacts_uri` names no store.
         """
         return ArtifactStore.at(self.settings.artifacts_uri or self.place(create=True).artifacts.uri)
+
+    def tables_for_spark(self) -> Path:
+        """The folder of the tables, for Spark on this machine.
+
+        Raises:
+            InvalidInputError: They are in an object store, for which Spark needs jars that aren't part of this package.
+        """
+        tables = self.place().tables
+        if isinstance(tables, LocalStorage):
+            return tables.folder("Spark")
+        raise InvalidInputError(
+            f"Spark reads warehouses in local folders, and `{tables.uri}` is in an object store, for which it needs "
+            "the jars of hadoop-aws. In a session of your own that has them, and Delta, read the tables as they are: "
+            f"spark.read.format('delta').load('{tables.uri.replace('s3://', 's3a://', 1)}/metrics'). Or use `sql`, "
+            "`search_runs` and `maintain` without Spark; or copy the warehouse to a local folder."
+        )
 
     def spool(self) -> SpoolFolder:
         """This machine's spool for the warehouse."""

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mlwarehouse.errors import UnsupportedTableError, WarehouseError
+from mlwarehouse.errors import StorageError, UnsupportedTableError, WarehouseError
 from mlwarehouse.parts.base import Base
+from mlwarehouse.storage import LocalStorage
 
 if TYPE_CHECKING:
     from mlwarehouse.engines.embedded_checks import Damage, DeepReader
@@ -107,8 +108,7 @@ class Doctoring(Base):
         engine = self.engine()
         damages = self.damages(deep=deep)
         problems = [
-            f"{d.what} {'Run `mlwarehouse doctor --repair`.' if d.can_mend and d.kind != 'orphans' else ''}".strip()
-            for d in damages
+            f"{d.what} {'Run `mlwarehouse doctor --repair`.' if self._mends(d) else ''}".strip() for d in damages
         ]
         damaged = {d.where for d in damages}
         tables = []
@@ -128,6 +128,10 @@ class Doctoring(Base):
             problems.append("A purge hasn't come to its end: run `mlwarehouse purge --yes`.")
         spool = self._spool_health(problems)
         return Health(self.uri, self.warehouse_id, tuple(tables), self._folds(), spool, tuple(damages), tuple(problems))
+
+    def _mends(self, damage: Damage) -> bool:
+        """Whether a repair is what helps."""
+        return damage.can_mend and damage.kind != "orphans" and isinstance(self.storage, LocalStorage)
 
     def _folds(self) -> tuple[FoldHealth, ...]:
         from mlwarehouse.engines.embedded_kept import fold_health
@@ -157,7 +161,10 @@ class Doctoring(Base):
 
         engine = self.engine()
         for spec in TABLES:
-            yield from table_damages(engine.tables.place(spec), spec, reader=reader)
+            try:
+                yield from table_damages(engine.tables.place(spec), spec, reader=reader)
+            except OSError as error:
+                raise StorageError(f"Table `{spec.name}` in `{self.uri}` can't be looked at: {error}") from error
             try:
                 engine.tables.handle(spec)
             except UnsupportedTableError as error:

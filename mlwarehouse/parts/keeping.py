@@ -50,6 +50,9 @@ class Keeping(Repairing, Pinning, Purging):
 
         if engine not in ("embedded", "spark"):
             raise InvalidInputError(f"There is no engine `{engine}` to maintain with; use `embedded` or `spark`.")
+        if engine == "spark":
+            # Before anything is done, or a session started.
+            self.tables_for_spark()
         self.flush()
         tables = self.engine().tables
         options: dict[str, Any] = {}

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlwarehouse.errors import ConflictError, WarehouseError
+from mlwarehouse.errors import ConflictError, InvalidInputError, WarehouseError
 from mlwarehouse.parts.doctor import Doctoring
 from mlwarehouse.parts.maintainer import maintainer_lock
+from mlwarehouse.storage import LocalStorage
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -64,11 +65,13 @@ class Repairing(Doctoring):
 
         Raises:
             ConflictError: Another process maintains the warehouse, or the committer didn't step aside.
+            InvalidInputError: The warehouse is in an object store; it says what can be done instead.
         """
         from mlwarehouse.engines.embedded_checks import Damage
         from mlwarehouse.engines.embedded_states import drop_states
         from mlwarehouse.ingest.salvage import spool_faults
 
+        self._refuse_object_store()
         # Being alone makes a lock that was lost, so that is looked for before.
         faults = [Damage(kind, "spool", what) for kind, what in spool_faults(self.spool(), self.engine())]
         with self._alone():
@@ -82,6 +85,14 @@ class Repairing(Doctoring):
                 # What was folded from a damaged table may be wrong.
                 drop_states(self.engine().tables)
         return done
+
+    def _refuse_object_store(self) -> None:
+        if not isinstance(self.storage, LocalStorage):
+            raise InvalidInputError(
+                f"A repair needs a local folder, and `{self.uri}` is in an object store, where files are written whole "
+                "or not at all. Bring back from the store's own versions or a backup what `mlwarehouse doctor --deep` "
+                "names; or copy the warehouse to a local folder and repair it there."
+            )
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

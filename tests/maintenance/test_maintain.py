@@ -16,8 +16,8 @@ from mlwarehouse.engines.embedded_gc import collect_garbage
 from mlwarehouse.engines.embedded_log import log_entries, replay
 from mlwarehouse.engines.pins import pinned_files
 from mlwarehouse.errors import ConflictError, InvalidInputError, NotFoundError, StorageError
-from mlwarehouse.ingest.committer import run_committer
 from mlwarehouse.ingest.alone import LOCK
+from mlwarehouse.ingest.committer import run_committer
 from mlwarehouse.ingest.maintaining import take_turn
 from mlwarehouse.tables import METRICS, RUN_EVENTS, TABLES
 from tests.maintenance.conftest import facts, log_runs

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import time
-from pathlib import Path
 
-import pyarrow as pa
 import pytest
 
 from mlwarehouse import Warehouse
-from mlwarehouse.engines import embedded_gc, embedded_lease, embedded_maintain
+from mlwarehouse.engines import embedded_lease, embedded_maintain
 from mlwarehouse.engines.embedded import EmbeddedEngine
 from mlwarehouse.engines.embedded_gc import collect_garbage
 from mlwarehouse.engines.embedded_lease import Lease
 from mlwarehouse.engines.embedded_log import replay
 from mlwarehouse.engines.embedded_maintain import maintain_a_little
 from mlwarehouse.engines.pins import pinned_files
-from mlwarehouse.errors import ConflictError, InvalidInputError, NotFoundError, StorageError
+from mlwarehouse.errors import ConflictError, InvalidInputError, NotFoundError
 from mlwarehouse.ingest.committer import run_committer
 from mlwarehouse.ingest.maintaining import take_turn
 from mlwarehouse.storage import open_storage
@@ -220,3 +217,25 @@ def test_the_committer_maintains_beside_committing(warehouse):
     assert lease.look().cleaned_at > time.time() - 600
     assert take_turn(warehouse.storage) == 0
     assert lease.look().version == version
+
+
+def test_what_needs_a_local_folder_says_what_to_do_instead(warehouse):
+    warehouse.create()
+    with pytest.raises(InvalidInputError, match=r"needs the jars of hadoop-aws.*load\('s3a://"):
+        warehouse.spark()
+    with pytest.raises(InvalidInputError, match="hadoop-aws"):
+        warehouse.maintain(engine="spark")
+    with pytest.raises(InvalidInputError, match=r"A repair needs a local folder.*doctor --deep"):
+        warehouse.repair()
+
+
+def test_a_look_finds_what_is_damaged_there(warehouse):
+    log_runs(warehouse, 2)
+    place = warehouse.engine().tables.place(METRICS)
+    first, second = files_of(warehouse)
+    whole = place.read(first)
+    place.write(first, whole[:40] + bytes(8) + whole[48:])
+    place.delete(second)
+    found = {(d.kind, d.path) for d in warehouse.damages(deep=True)}
+    assert found == {("changed file", first), ("missing file", second)}
+    assert not any("--repair" in problem for problem in warehouse.doctor().problems)

@@ -28,7 +28,9 @@ def everything(storage: Storage, prefix: str = "") -> Iterator[tuple[str, bytes]
         data = storage.read(name)
         if name.endswith(".parquet"):
             table = pq.ParquetFile(io.BytesIO(data))
-            data += "\n".join(str(v) for v in table.read().to_pylist()).encode() + repr(table.metadata.to_dict()).encode()
+            data += (
+                "\n".join(str(v) for v in table.read().to_pylist()).encode() + repr(table.metadata.to_dict()).encode()
+            )
         yield f"{prefix}{name}", data
 
 
