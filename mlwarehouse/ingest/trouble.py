@@ -79,8 +79,8 @@ class TroubleWatch:
             self._told_of = found["at"]
             since = time.strftime("%T", time.localtime(found["at"] / 1e6))
             warnings.warn(
-                f"What this process logs can't be committed since {since} ({found['why']}). Logging goes on: it waits in "
-                f"the spool `{self._path.parent}` and is committed when that works again.",
+                f"What this process logs can't be committed since {since} ({found['why']}). Logging goes on: it waits "
+                f"in the spool `{self._path.parent}` and is committed when that works again.",
                 RuntimeWarning,
                 stacklevel=2,
             )

@@ -30,7 +30,8 @@ def warehouse(uri: str):
 
 
 def answers(warehouse: Warehouse) -> list[list[dict]]:
-    return [warehouse.sql(question, output_format="arrow").to_pylist() for question in QUESTIONS]
+    reading = warehouse.reading()
+    return [warehouse.engine().query(question, reading=reading).to_pylist() for question in QUESTIONS]
 
 
 def test_kept_folds_answer_as_events_do(warehouse, environment, tmp_path):

@@ -68,7 +68,7 @@ def test_files_are_merged_pins_hold_and_what_nobody_needs_goes(warehouse, uri):
         warehouse.unpin("paper")
     assert collect_garbage(place, METRICS, retention_hours=0, pinned=()).n_old == 3
     assert warehouse.sql(ask)["n"].tolist() == [50]
-    health = warehouse.doctor(deep=True)
+    health = warehouse.doctor()
     assert health.problems == ()
     assert {t.name: t.n_files for t in health.tables}["metrics"] == 1
 
@@ -134,11 +134,11 @@ def _race(uri: str, barrier, results) -> None:
 
 def test_of_many_that_reach_for_the_lease_one_gets_it(uri):
     context = multiprocessing.get_context("spawn")
-    results, barrier = context.Queue(), context.Barrier(4)
-    processes = [context.Process(target=_race, args=(uri, barrier, results)) for _ in range(4)]
+    results, barrier = context.Queue(), context.Barrier(3)
+    processes = [context.Process(target=_race, args=(uri, barrier, results)) for _ in range(3)]
     for process in processes:
         process.start()
-    assert sorted(results.get(timeout=60) for _ in processes) == [False, False, False, True]
+    assert sorted(results.get(timeout=60) for _ in processes) == [False, False, True]
     for process in processes:
         process.join()
 
