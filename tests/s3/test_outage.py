@@ -26,8 +26,8 @@ POINTS = "SELECT COUNT(*) AS n, COUNT(DISTINCT (writer_id, writer_seq)) AS n_dis
 SOAK_S = 600.0
 
 
-def n_points(warehouse: Warehouse) -> int:
-    (row,) = warehouse.sql(POINTS, output_format="arrow").to_pylist()
+def n_committed(warehouse: Warehouse) -> int:
+    (row,) = warehouse.engine().query(POINTS).to_pylist()
     assert row["n"] == row["n_distinct"]
     return int(row["n"])
 
@@ -75,7 +75,7 @@ def test_one_warning_and_one_error_tell_of_an_outage(uri, server, monkeypatch, c
     (warning,) = said
     assert "Logging goes on" in str(warning.message)
     assert [r.levelname for r in caplog.records if r.name == "mlwarehouse.committer"] == ["ERROR", "INFO"]
-    assert n_points(warehouse) == 500
+    assert n_committed(warehouse) == 500
 
 
 def train(uri: str, seconds: str, report: str) -> None:
@@ -108,24 +108,24 @@ def test_ten_minutes_without_the_store(uri, proxy, environment, server, tmp_path
     warehouse.create()
     program = f"from tests.s3 import test_outage as t; t.train({uri!r}, {SOAK_S + 40!r}, {str(tmp_path / 'report')!r})"
     trainer = subprocess.Popen([sys.executable, "-c", program], env=through)
-    wait_for(lambda: n_points(warehouse) > 0)
+    wait_for(lambda: n_committed(warehouse) > 0)
     proxy.close()
     time.sleep(1)
-    before = n_points(warehouse)
+    before = n_committed(warehouse)
     most = 0.0
     until = time.monotonic() + SOAK_S
     while time.monotonic() < until:
         time.sleep(5)
         most = max(most, sum(_rss_mib(pid) for pid in _committers(str(warehouse.spool().path))))
-    assert n_points(warehouse) == before
+    assert n_committed(warehouse) == before
     proxy.open()
     healed = time.monotonic()
     waiting = sum(p.stat().st_blocks for p in warehouse.spool().segments()) * 512 / 2**20
-    wait_for(lambda: n_points(warehouse) > before, 120)
+    wait_for(lambda: n_committed(warehouse) > before, 120)
     first = time.monotonic() - healed
     assert trainer.wait(120) == 0
     found = json.loads((tmp_path / "report").read_text())
-    wait_for(lambda: n_points(warehouse) == found["n"], 180)
+    wait_for(lambda: n_committed(warehouse) == found["n"], 180)
     errors = warehouse.spool().log_path.read_text().count(" ERROR ")
     print(
         f"\n{found['n']} points, worst call {found['worst_ms']:.1f} ms, training {found['rss_mib']:.0f} MiB, committer "
