@@ -68,9 +68,7 @@ class FileCache:
         Raises:
             OSError: A file can't be fetched or kept.
         """
-        if not self._has_heeded:
-            self.heed_purges()
-            self._has_heeded = True
+        self.heed_purges(once=True)
         here = self._folder / folder
         paths = [here / name for name in names]
         now = time.time()
@@ -101,16 +99,22 @@ class FileCache:
         self._storage.write(PURGED, uuid.uuid4().hex.encode())
         self.heed_purges()
 
-    def heed_purges(self) -> None:
+    def heed_purges(self, *, once: bool = False) -> None:
         """Forget the copies if there was a purge since they were made; the first `fetch` of a process does so.
+
+        Args:
+            once: Only if this process hasn't looked yet.
 
         Raises:
             OSError: The storage can't be reached.
         """
+        if once and self._has_heeded:
+            return
         try:
             last = self._storage.read(PURGED)
         except FileNotFoundError:
             last = b""
+        self._has_heeded = True
         mine = self._folder / PURGED
         with contextlib.suppress(FileNotFoundError):
             if mine.read_bytes() == last:

@@ -33,8 +33,11 @@ from mlwarehouse.engines.embedded_log import (
 )
 from mlwarehouse.engines.embedded_orphans import oldest_pending, orphans
 from mlwarehouse.engines.embedded_stats import column_stats
-from mlwarehouse.storage import FileInfo, LocalStorage, Storage, read_many, storage_of
+from mlwarehouse.storage import FileInfo, LocalStorage, Storage, each, read_many, storage_of
 from mlwarehouse.tables import TABLES_BY_NAME, TableSpec
+
+CHECKPOINTS_LOOKED_AT = 2
+"""The newest checkpoints that a look reads in an object store; a deep one reads all."""
 
 KINDS: dict[str, str] = {
     "empty entry": "A log entry without content: delta-rs takes it for a commit of nothing, and its rows are gone.",
@@ -95,7 +98,11 @@ def table_damages(place: Path | Storage, spec: TableSpec, *, reader: DeepReader 
     there = log.files()
     if not there:
         return []
-    bad = dict(_bad_checkpoints(log, checkpoint_names(there)))
+    made = checkpoint_names(there)
+    if reader is None and not isinstance(storage, LocalStorage):
+        # Each is to be fetched, and readers need the newest one.
+        made = dict(sorted(made.items())[-CHECKPOINTS_LOOKED_AT:])
+    bad = dict(_bad_checkpoints(log, made))
     damages = [
         Damage(
             "bad checkpoint",
@@ -105,7 +112,7 @@ def table_damages(place: Path | Storage, spec: TableSpec, *, reader: DeepReader 
         )
         for version, why in bad.items()
     ]
-    good = max((v for v in checkpoint_names(there) if v not in bad), default=-1)
+    good = max((v for v in made if v not in bad), default=-1)
     found = list(_log_damages(log, spec, there, good, deep=reader is not None))
     damages = found + damages + list(_last_checkpoint(log, spec, there))
     files = storage.files()
@@ -129,14 +136,18 @@ def newest_checkpoint(folder: Path) -> int:
 
 
 def _bad_checkpoints(log: Storage, names: Mapping[int, str]) -> Iterator[tuple[int, str]]:
-    contents = read_many(log, list(names.values()))
-    for version, name in names.items():
-        content = contents[name]
+    def look(name: str) -> str | None:
         try:
-            if content is not None:
-                parse_checkpoint(content)
+            parse_checkpoint(log.read(name))
+        except FileNotFoundError:
+            return None
         except ValueError as error:
-            yield version, str(error)
+            return str(error)
+        return None
+
+    for version, why in zip(names, each(log, look, names.values()), strict=True):
+        if why is not None:
+            yield version, why
 
 
 def _log_damages(

@@ -171,6 +171,8 @@ def find_kept(
     folds: dict[str, list[str]] = {}
     tails: dict[str, list[str]] = {}
     try:
+        # Before a fold is chosen: it may hold what was purged.
+        tables.heed_purges(once=True)
         for spec in STATES:
             source = TABLES_BY_NAME[spec.source]
             kept = handles.state(spec.view, COVERS)

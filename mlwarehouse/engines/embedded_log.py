@@ -6,7 +6,6 @@ at by itself.
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from urllib.parse import unquote
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mlwarehouse.storage import FileInfo, Storage, read_many, storage_of
+from mlwarehouse.storage import FileInfo, Storage, each, read_many, storage_of
 
 Action = Mapping[str, Any]
 """One line of a log entry: what it is (``add``, ``remove``, ``commitInfo``, ...) and what that holds."""
@@ -183,12 +182,16 @@ def mentioned(place: Path | Storage) -> set[str]:
     """The paths of all data files that some readable file of the log names."""
     log = storage_of(place).child("_delta_log")
     there = log.files()
-    found: set[str] = set()
-    for names, parse in ((checkpoint_names(there), parse_checkpoint), (entry_names(there), parse_entry)):
-        for content in read_many(log, list(names.values())).values():
-            with contextlib.suppress(ValueError):
-                found |= _named(parse(content)) if content is not None else set()
-    return found
+
+    def look(name: str) -> set[str]:
+        try:
+            content = log.read(name)
+            return _named(parse_entry(content) if name.endswith(".json") else parse_checkpoint(content))
+        except (ValueError, FileNotFoundError):
+            return set()
+
+    names = [*checkpoint_names(there).values(), *entry_names(there).values()]
+    return set().union(*each(log, look, names))
 
 
 def data_file(add: Mapping[str, Any]) -> DataFile:

@@ -233,14 +233,17 @@ class EmbeddedTables:
         if self._cache is not None:
             self._cache.note_purge()
 
-    def heed_purges(self) -> None:
+    def heed_purges(self, *, once: bool = False) -> None:
         """Forget copies of these files that were made before the last purge.
+
+        Args:
+            once: Only if this process hasn't looked yet.
 
         Raises:
             OSError: The storage can't be reached.
         """
         if self._cache is not None:
-            self._cache.heed_purges()
+            self._cache.heed_purges(once=once)
 
     def _pinned(self, spec: TableSpec, version: int) -> list[str] | None:
         """The files of a version whose log is cleaned up, if a kept pin names them."""

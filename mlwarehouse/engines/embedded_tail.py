@@ -12,6 +12,9 @@ from mlwarehouse.engines.embedded_tables import EmbeddedTables
 from mlwarehouse.storage import read_many
 from mlwarehouse.tables import TableSpec
 
+MOST_ENTRIES = 100_000
+"""Log entries that a process remembers; then it starts over."""
+
 
 def added_files(tables: EmbeddedTables, spec: TableSpec, after: int | None, until: int) -> list[str] | None:
     """The files that brought new rows into a table.
@@ -65,6 +68,8 @@ def _remote(tables: EmbeddedTables, spec: TableSpec, versions: range) -> list[li
 
     A purge replaces entries by ones that remove rows, so what a process remembers of those before can't mislead it.
     """
+    if len(tables.entries) > MOST_ENTRIES:
+        tables.entries.clear()
     unknown = [v for v in versions if (spec.name, v) not in tables.entries]
     log = tables.place(spec).child("_delta_log")
     contents = read_many(log, [entry_name(v) for v in unknown])
