@@ -189,7 +189,8 @@ def find_kept(
         numbers = handles.state(NUMBERS, NUMBERS)
     except (DeltaError, OSError):
         return None
-    return None if numbers is None else Kept(folds, tails, numbers[0], overlay)
+    # A table of numbers that is being made has no file yet.
+    return None if numbers is None or not numbers[0] else Kept(folds, tails, numbers[0], overlay)
 
 
 @dataclass(frozen=True)
