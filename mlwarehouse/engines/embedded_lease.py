@@ -124,6 +124,10 @@ class Lease:
         try:
             if found.version < 0:
                 self._make()
+                # Of several who make it at once, another may have written behind the first.
+                found = self.look()
+                if found.holder:
+                    return False
             self._cleaned_at = found.cleaned_at
             if not self._commit(self._id, found.version):
                 return False
