@@ -15,7 +15,9 @@ from typing import Any
 from docs.python_api import NOTE, python_page
 from mlwarehouse import errors
 from mlwarehouse.config import ENVIRONMENT_PREFIX, SETTINGS
+from mlwarehouse.query.change_kinds import KINDS
 from mlwarehouse.tables import ENVELOPE, EVENT_ORDER, TABLES, Column
+from mlwarehouse.tables.reports import DEFAULTS_OF_NOTHING, PARAMETRIC, TYPES, ReportSpec, report_spec
 from mlwarehouse.tables.views import REPORTS, VIEWS, ViewSpec, view
 
 FOLDER = Path(__file__).parent / "reference"
@@ -60,6 +62,45 @@ def views_page() -> str:
     lines += ["", "## Reports", "", "Views for dashboards and BI tools, in `sql/reports`."]
     for name in REPORTS:
         lines += _view(view(name), level="###")
+    return _page(lines)
+
+
+def changes_page() -> str:
+    """Every kind of change."""
+    lines = [
+        "# Kinds of changes",
+        "",
+        "What [`changes`](../changes.md) tells of. Each has `kind`, `event_at`, `recorded_at`, and what it concerns: "
+        "`experiment_id`, `run_id`, `model_name`, `model_version`. What `key`, `value`, `number` and `step` say "
+        "depends on the kind; where nothing is said, `key` and `value` are those of the row.",
+        "",
+        "| kind | table | what it tells |",
+        "| --- | --- | --- |",
+    ]
+    lines += [f"| `{kind.name}` | `{kind.table}` | {_cell(kind.doc)} |" for kind in KINDS]
+    return _page(lines)
+
+
+def reports_page() -> str:
+    """Every report with parameters: purpose, grain, parameters and columns."""
+    lines = [
+        "# Reports",
+        "",
+        "Questions that come with the package, one a file in `sql/parametric`. They are asked by name, as in "
+        '`report("seeds", metric="val/loss")` or `mlwarehouse report seeds --param metric=val/loss`. Reports without '
+        "parameters are views and stand on [their page](views.md#reports); they can be asked in the same way.",
+        "",
+        "| type of a parameter | what it takes |",
+        "| --- | --- |",
+        *(f"| {name} | {_cell(text)} |" for name, text in TYPES.items()),
+        r"| a \| b | One of these words. |",
+        "",
+        "| default | what it stands for |",
+        "| --- | --- |",
+        *(f"| `{name}` | {text} |" for name, text in DEFAULTS_OF_NOTHING.items()),
+    ]
+    for name in PARAMETRIC:
+        lines += _report(report_spec(name))
     return _page(lines)
 
 
@@ -121,6 +162,8 @@ def errors_page() -> str:
 PAGES: dict[str, Callable[[], str]] = {
     "tables.md": tables_page,
     "views.md": views_page,
+    "changes.md": changes_page,
+    "reports.md": reports_page,
     "settings.md": settings_page,
     "cli.md": cli_page,
     "errors.md": errors_page,
@@ -156,6 +199,17 @@ def _columns(columns: tuple[Column, ...]) -> list[str]:
 def _view(spec: ViewSpec, level: str = "##") -> list[str]:
     depends = ", ".join(f"`{d}`" for d in spec.depends)
     lines = ["", f"{level} {spec.name}", "", spec.purpose, "", f"A row is: {_lower(spec.grain)} Reads {depends}."]
+    lines += ["", "| column | what it holds |", "| --- | --- |"]
+    return lines + [f"| `{name}` | {_cell(text)} |" for name, text in spec.columns.items()]
+
+
+def _report(spec: ReportSpec) -> list[str]:
+    depends = ", ".join(f"`{d}`" for d in spec.depends)
+    lines = ["", f"## {spec.name}", "", spec.purpose, "", f"A row is: {_lower(spec.grain)} Reads {depends}."]
+    lines += ["", "| parameter | type | default | what it does |", "| --- | --- | --- | --- |"]
+    for p in spec.parameters:
+        default = "needed" if p.default is None else f"`{p.default}`"
+        lines.append(f"| `{p.name}` | {_cell(p.type)} | {default} | {_cell(p.doc)} |")
     lines += ["", "| column | what it holds |", "| --- | --- |"]
     return lines + [f"| `{name}` | {_cell(text)} |" for name, text in spec.columns.items()]
 

@@ -21,14 +21,23 @@ HANDED_OUT: tuple[str, ...] = (
     "mlwarehouse.ingest.run.ActiveRun",
     "mlwarehouse.parts.recording.BulkLogged",
     "mlwarehouse.parts.syncing.Synced",
+    "mlwarehouse.parts.locked_sql.LockedSql",
+    "mlwarehouse.parts.locked_sql.Answer",
+    "mlwarehouse.parts.locked_sql.GrantedTable",
     "mlwarehouse.parts.modelling.LoggedModel",
     "mlwarehouse.parts.modelling.FoundModel",
     "mlwarehouse.parts.scoring.Scored",
+    "mlwarehouse.tables.reports.ReportSpec",
+    "mlwarehouse.tables.reports.Parameter",
     "mlwarehouse.registry.Registry",
     "mlwarehouse.udf.ModelUdf",
     "mlwarehouse.models.package.ModelPackage",
     "mlwarehouse.models.signature.Signature",
     "mlwarehouse.models.signature.Field",
+    "mlwarehouse.entities.KeptSnapshot",
+    "mlwarehouse.query.ChangePage",
+    "mlwarehouse.query.Change",
+    "mlwarehouse.registry.Event",
     "mlwarehouse.parts.doctor.Health",
     "mlwarehouse.parts.doctor.SpoolHealth",
     "mlwarehouse.engines.embedded_checks.Damage",
@@ -107,7 +116,8 @@ def _methods(cls: type, level: str = "###") -> list[str]:
 def _public(cls: type) -> Iterator[tuple[str, Any]]:
     """Public methods and properties with a docstring, in the order of their definition, base classes first."""
     found: dict[str, Any] = {}
-    for base in reversed(cls.__mro__[:-1]):
+    # What Python's own classes bring is in Python's documentation.
+    for base in (b for b in reversed(cls.__mro__[:-1]) if b.__module__.partition(".")[0] == "mlwarehouse"):
         for name, member in vars(base).items():
             plain = member.__func__ if isinstance(member, classmethod | staticmethod) else member
             is_code = inspect.isfunction(plain) or isinstance(plain, property | cached_property)

@@ -5,6 +5,7 @@ the same tables. Importing this loads no engine: they come with the first questi
 """
 
 from mlwarehouse._version import __version__
+from mlwarehouse.engines.running import Cancel
 from mlwarehouse.entities import (
     Experiment,
     Metric,
@@ -20,6 +21,7 @@ from mlwarehouse.errors import WarehouseError
 from mlwarehouse.fluent import (
     active_run,
     bulk_log_metrics,
+    changes,
     delete_model_alias,
     delete_tag,
     end_run,
@@ -43,6 +45,8 @@ from mlwarehouse.fluent import (
     log_text,
     metric_history,
     register_model,
+    report,
+    reports,
     score,
     search_model_versions,
     search_runs,
@@ -62,6 +66,7 @@ from mlwarehouse.fluent import (
 from mlwarehouse.warehouse import Warehouse
 
 __all__ = [
+    "Cancel",
     "Experiment",
     "Metric",
     "ModelVersion",
@@ -76,6 +81,7 @@ __all__ = [
     "__version__",
     "active_run",
     "bulk_log_metrics",
+    "changes",
     "delete_model_alias",
     "delete_tag",
     "end_run",
@@ -99,6 +105,8 @@ __all__ = [
     "log_text",
     "metric_history",
     "register_model",
+    "report",
+    "reports",
     "score",
     "search_model_versions",
     "search_runs",
@@ -115,3 +123,10 @@ __all__ = [
     "start_run",
     "transition_model_version_stage",
 ]
+
+
+def load_ipython_extension(shell: object) -> None:
+    """Called by IPython for ``%load_ext mlwarehouse``: makes the magic ``%%mlw`` known."""
+    from mlwarehouse.notebook import load
+
+    load(shell)

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from mlwarehouse._version import __version__
-from mlwarehouse.cli_output import Progress, note, print_json, print_rows, record
+from mlwarehouse.cli_changes import COMMANDS as PAST
+from mlwarehouse.cli_maintenance import COMMANDS as MAINTENANCE
+from mlwarehouse.cli_models import models_app
+from mlwarehouse.cli_options import AsOfOption, AtOption, JsonOption, WarehouseOption
+from mlwarehouse.cli_output import note, print_json, print_rows, record
+from mlwarehouse.cli_report import parameters_of, told
+from mlwarehouse.cli_sql import sql
 from mlwarehouse.errors import MissingDependencyError, WarehouseError
 from mlwarehouse.warehouse import Warehouse
 
@@ -21,18 +27,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-models_app = typer.Typer(
-    no_args_is_help=True, help="Registered models: list, history, register, alias, stage.", rich_markup_mode=None
-)
 app.add_typer(models_app, name="models")
-
-WarehouseOption = Annotated[
-    str | None,
-    typer.Option(
-        "--warehouse", "-w", metavar="URI", help="The warehouse's folder; else MLWAREHOUSE_URI or ./mlwarehouse."
-    ),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
 def main() -> None:
@@ -104,6 +99,8 @@ def runs(
     ] = None,
     columns: Annotated[str | None, typer.Option("--columns", "-c", help="Columns, with commas between them.")] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="The most runs to print.")] = 20,
+    as_of: AsOfOption = None,
+    at: AtOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List runs.
@@ -118,6 +115,8 @@ def runs(
         # Arrow: loading pandas would take as long as everything else.
         output_format="arrow",
         columns=None if columns is None else [c.strip() for c in columns.split(",")],
+        as_of=as_of,
+        at=at,
     )
     shown = [c for c in table.column_names if columns is not None or _is_shown(c)]
     print_rows(table.to_pylist(), as_json=as_json, columns=shown)
@@ -128,19 +127,31 @@ def _is_shown(column: str) -> bool:
     return not column.startswith(("tags.mlflow.", "tags.mlwarehouse.")) and column not in ("artifact_uri", "end_time")
 
 
+app.command()(sql)
+
+
 @app.command()
-def sql(
-    query: Annotated[str, typer.Argument(help="One SELECT; tables, views and columns as in the docs.")],
+def report(
+    name: Annotated[str | None, typer.Argument(help="The report; without one, those that there are.")] = None,
+    param: Annotated[
+        list[str] | None,
+        typer.Option("--param", "-p", metavar="NAME=VALUE", help="A parameter; may repeat, also for a list."),
+    ] = None,
     warehouse: WarehouseOption = None,
-    dialect: Annotated[str, typer.Option(help="The SQL dialect it is written in.")] = "duckdb",
-    as_of: Annotated[str | None, typer.Option("--as-of", help="Only what was recorded by then.")] = None,
+    as_of: AsOfOption = None,
+    engine: Annotated[str, typer.Option("--engine", help="`embedded`, or `spark` for big warehouses.")] = "embedded",
     as_json: JsonOption = False,
 ) -> None:
-    """Answer one SELECT over tables and views.
+    """Answer one of the reports that come with the package, or list them.
 
-    Example: mlwarehouse sql "SELECT run_id, min(value) AS best FROM metrics WHERE key = 'loss' GROUP BY run_id"
+    Example: mlwarehouse report seeds --param metric=val/loss --param experiments=digits
     """
-    table = Warehouse(warehouse).sql(query, dialect=dialect, as_of=as_of, output_format="arrow")
+    found = Warehouse(warehouse)
+    if name is None:
+        print_rows([told(spec) for spec in found.reports()], as_json=as_json)
+        return
+    parameters = parameters_of(name, param or ())
+    table = found.report(name, as_of=as_of, engine=engine, output_format="arrow", **parameters)
     print_rows(table.to_pylist(), as_json=as_json, columns=table.column_names)
 
 
@@ -191,230 +202,31 @@ def dashboard(
 
 
 @app.command()
-def maintain(
+def mcp(
     warehouse: WarehouseOption = None,
-    engine: Annotated[str, typer.Option("--engine", help="`embedded`, or `spark` for big tables.")] = "embedded",
-    as_json: JsonOption = False,
-) -> None:
-    """Merge small files, write checkpoints, and remove files that no version of the last week needs, and no pin.
-
-    Example: mlwarehouse maintain --warehouse ./wh
-    """
-    from mlwarehouse.tables import TABLES
-
-    progress = Progress("table", len(TABLES))
-    done = Warehouse(warehouse).maintain(
-        lambda t: progress.step(
-            f"{t.name}: {t.n_merged} files ({t.n_bytes / 2**20:.1f} MiB) merged, {t.n_vacuumed + t.n_orphans} removed"
-        ),
-        engine=engine,
-    )
-    print_rows([record(d) for d in done], as_json=as_json)
-
-
-@app.command()
-def sync(
-    warehouse: WarehouseOption = None,
-    spool: Annotated[
-        Path | None,
-        typer.Option("--spool", metavar="FOLDER", help="Take in this copy of another machine's spool or warehouse."),
+    experiment: Annotated[
+        list[str] | None, typer.Option("--experiment", "-e", help="Only rows of this experiment; may repeat.")
     ] = None,
-    skip_gaps: Annotated[
-        bool, typer.Option("--skip-gaps", help="With --spool: also what follows something that the copy lacks.")
-    ] = False,
-    as_json: JsonOption = False,
+    time_limit_s: Annotated[float, typer.Option("--time-limit", help="Seconds that a question may take.")] = 10.0,
 ) -> None:
-    """Commit what this machine has logged and not yet committed; or what another one has, from a copy of its spool.
+    """Serve schema, runs and read-only SQL by the Model Context Protocol, over standard input and output.
 
-    Example: mlwarehouse sync --warehouse ./wh --spool /mnt/stick/laptop
+    Example: mlwarehouse mcp --warehouse ./wh --experiment sentiment
     """
     found = Warehouse(warehouse)
-    if spool is not None:
-        done = found.sync(spool, skip_gaps=skip_gaps)
-        if as_json:
-            print_json(record(done))
-        else:
-            print(
-                f"{done.n_rows} rows and {done.n_files} files taken in from {done.n_spools} spools; "
-                f"{done.n_held_back} segments held back, {done.n_missing_files} files missing"
-            )
-        return
-    found.flush(timeout_s=600)
-    health = found.doctor().spool
-    if as_json:
-        print_json(record(health))
-    else:
-        print(f"committed; {health.n_waiting} rows wait in {health.path}")
+    found.place()
+    try:
+        from mlwarehouse.mcp import create_server
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(
+            f'The MCP server needs `{error.name}`, which isn\'t installed; run `pip install "mlwarehouse[mcp]"`.'
+        ) from error
+    with found.locked(experiment_names=experiment, time_limit_s=time_limit_s) as locked:
+        create_server(found, locked).run("stdio")
 
 
-@app.command()
-def doctor(
-    warehouse: WarehouseOption = None,
-    deep: Annotated[bool, typer.Option("--deep", help="Read every data file and log entry too.")] = False,
-    repair: Annotated[bool, typer.Option("--repair", help="Mend what can be mended.")] = False,
-    accept_loss: Annotated[
-        bool, typer.Option("--accept-loss", help="With --repair: give up rows of files that can't be had again.")
-    ] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Say what is in tables and spool, what is wrong and what to do; exit status 1 when something is.
-
-    Example: mlwarehouse doctor --warehouse ./wh
-    """
-    found = Warehouse(warehouse)
-    mended = found.repair(deep=deep, accept_loss=accept_loss) if repair else []
-    health = found.doctor(deep=deep)
-    if as_json:
-        print_json(record(health) | {"mended": [record(m) for m in mended]})
-    else:
-        print(f"warehouse {health.warehouse_id} at {health.root}")
-        print_rows([record(t) for t in health.tables], as_json=False)
-        for fold in health.folds:
-            print("kept fold: " + ", ".join(f"{name} {value}" for name, value in record(fold).items()))
-        spool = record(health.spool)
-        print("spool: " + ", ".join(f"{name} {value}" for name, value in spool.items()))
-        for m in mended:
-            print(f"{'mended' if m.is_mended else 'not mended'}: {m.what}")
-        print("\n".join(f"problem: {p}" for p in health.problems) or "no problems found")
-    if health.problems:
-        raise typer.Exit(1)
-
-
-@app.command()
-def purge(
-    warehouse: WarehouseOption = None,
-    run_id: Annotated[str | None, typer.Option("--run-id", help="One run.")] = None,
-    experiment: Annotated[str | None, typer.Option("--experiment", "-e", help="An experiment and its runs.")] = None,
-    user: Annotated[str | None, typer.Option("--user", help="All runs that a user started, and the name.")] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do it; without this only what would go is shown.")] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Delete runs and everything logged to them for good, for privacy. With --yes alone: end an interrupted purge.
-
-    Example: mlwarehouse purge --user jane --warehouse ./wh --yes
-    """
-    done = Warehouse(warehouse).purge(run_id=run_id, experiment=experiment, user=user, dry_run=not yes)
-    if as_json:
-        print_json(record(done))
-        return
-    print_rows([record(t) for t in done.tables], as_json=False)
-    said = "are gone" if done.is_done else "would go; add --yes to do it"
-    print(
-        f"{done.n_runs} runs, {done.n_experiments} experiments, {done.n_blobs} stored files "
-        f"({done.n_blob_bytes} bytes), {done.n_pins} pins {said}"
-    )
-
-
-@app.command()
-def pin(
-    name: Annotated[str, typer.Argument(help="A name for the pin.")],
-    warehouse: WarehouseOption = None,
-    remove: Annotated[bool, typer.Option("--remove", help="Let the pin of this name go.")] = False,
-) -> None:
-    """Keep the tables as they are now readable under a name, however old they get.
-
-    Example: mlwarehouse pin paper-2026 --warehouse ./wh
-    """
-    found = Warehouse(warehouse)
-    if remove:
-        found.unpin(name)
-        print(f"pin {name} is gone")
-    else:
-        print(found.pin(name))
-
-
-@models_app.command("list")
-def models_list(warehouse: WarehouseOption = None, as_json: JsonOption = False) -> None:
-    """List the versions of all registered models.
-
-    Example: mlwarehouse models list
-    """
-    found = Warehouse(warehouse)
-    table = found.sql(
-        "SELECT v.name, v.version, v.stage, a.aliases, v.run_id, v.user_id, v.created_at, v.description "
-        "FROM model_versions AS v LEFT JOIN (SELECT name, version, string_agg(alias, ', ') AS aliases "
-        "FROM model_aliases GROUP BY name, version) AS a ON a.name = v.name AND a.version = v.version "
-        "ORDER BY v.name, v.version DESC",
-        output_format="arrow",
-    )
-    print_rows(table.to_pylist(), as_json=as_json, columns=table.column_names)
-
-
-@models_app.command("history")
-def models_history(
-    name: Annotated[str, typer.Argument(help="The registered model.")],
-    warehouse: WarehouseOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Tell everything that happened to a registered model, oldest first.
-
-    Example: mlwarehouse models history sentiment
-    """
-    found = Warehouse(warehouse)
-    found.get_registered_model(name)
-    table = found.sql(
-        "SELECT seq, event_at, kind, version, alias, stage, key, value, actor, comment FROM registry_events "
-        "WHERE model_name = $name ORDER BY seq",
-        parameters={"name": name},
-        output_format="arrow",
-    )
-    print_rows(table.to_pylist(), as_json=as_json, columns=table.column_names)
-
-
-@models_app.command("register")
-def models_register(
-    model_uri: Annotated[str, typer.Argument(help="The logged model, runs:/<run_id>/<path>.")],
-    name: Annotated[str, typer.Argument(help="The registered model.")],
-    comment: Annotated[str | None, typer.Option(help="Why.")] = None,
-    warehouse: WarehouseOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Make a logged model the next version of a registered model.
-
-    Example: mlwarehouse models register runs:/<run_id>/model sentiment
-    """
-    version = Warehouse(warehouse).register_model(model_uri, name, comment=comment)
-    _print_version(version, as_json)
-
-
-@models_app.command("alias")
-def models_alias(
-    name: Annotated[str, typer.Argument(help="The registered model.")],
-    alias: Annotated[str, typer.Argument(help="The alias.")],
-    version: Annotated[int, typer.Argument(help="The version it shall point at.")],
-    comment: Annotated[str | None, typer.Option(help="Why.")] = None,
-    warehouse: WarehouseOption = None,
-) -> None:
-    """Point an alias at a version.
-
-    Example: mlwarehouse models alias sentiment champion 3
-    """
-    Warehouse(warehouse).set_model_alias(name, alias, version, comment=comment)
-    print(f"models:/{name}@{alias} is version {version}")
-
-
-@models_app.command("stage")
-def models_stage(
-    name: Annotated[str, typer.Argument(help="The registered model.")],
-    version: Annotated[int, typer.Argument(help="The version.")],
-    stage: Annotated[str, typer.Argument(help="Development, Staging, Production, Archived or None.")],
-    comment: Annotated[str | None, typer.Option(help="Why.")] = None,
-    warehouse: WarehouseOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Move a version to a stage.
-
-    Example: mlwarehouse models stage sentiment 3 Production
-    """
-    moved = Warehouse(warehouse).transition_model_version_stage(name, version, stage, comment=comment)
-    _print_version(moved, as_json)
-
-
-def _print_version(version: Any, as_json: bool) -> None:
-    if as_json:
-        print_json(record(version))
-    else:
-        print(f"{version.uri}: stage {version.current_stage}, from run {version.run_id}")
+for _command in (*MAINTENANCE, *PAST):
+    app.command()(_command)
 
 
 if __name__ == "__main__":

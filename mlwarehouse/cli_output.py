@@ -15,7 +15,7 @@ MOST_WIDTH = 60
 
 def print_json(value: Any) -> None:
     """Print a value as JSON: NaN and the infinities as text, times in ISO form."""
-    print(json.dumps(_plain(value), ensure_ascii=False, default=str))
+    print(json.dumps(plain(value), ensure_ascii=False, default=str))
 
 
 def record(value: Any) -> dict[str, Any]:
@@ -92,7 +92,7 @@ def _cell(value: Any) -> str:
     if hasattr(value, "strftime"):
         return str(value.strftime("%Y-%m-%d %H:%M:%S"))
     if isinstance(value, Mapping):
-        value = json.dumps(_plain(value), default=str)
+        value = json.dumps(plain(value), default=str)
     elif isinstance(value, Iterable) and not isinstance(value, str):
         value = ", ".join(str(v) for v in value)
     text = " ".join(str(value).split())
@@ -109,13 +109,14 @@ def _aligned(text: str, width: int, right: bool) -> str:
     return text.rjust(width) if right else text.ljust(width)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A value as JSON can hold it: NaN and the infinities as text, times in ISO form."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     if hasattr(value, "isoformat"):
         return value.isoformat()
     return value

@@ -80,6 +80,13 @@ SETTINGS: tuple[Setting, ...] = (
         "join_timeout_s", "120", "Seconds that a process waits for the one whose run it joins, before it goes on alone."
     ),
     Setting("actor", "", "The name written beside every change; empty means the login name."),
+    Setting(
+        "locked_sql",
+        "with-landlock",
+        "Whether SQL from strangers is answered: `with-landlock` only where the kernel can shut its workers in, "
+        "`without-landlock` also where it can't, with what protection is left.",
+        ("with-landlock", "without-landlock"),
+    ),
     Setting("spark_jars_dir", "", "Folder holding Delta's jars for Spark; empty means the user's cache folder."),
     Setting(
         "capture_code",
@@ -111,6 +118,7 @@ class Settings:
     run_id: str
     join_timeout_s: float
     actor: str
+    locked_sql: str
     spark_jars_dir: str
     capture_code: bool
     capture_diff: bool
@@ -148,6 +156,7 @@ def load_settings(**overrides: str | float | bool) -> Settings:
         run_id=values["run_id"],
         join_timeout_s=_number(known["join_timeout_s"], values["join_timeout_s"]),
         actor=values["actor"],
+        locked_sql=values["locked_sql"],
         spark_jars_dir=values["spark_jars_dir"],
         capture_code=values["capture_code"] == "on",
         capture_diff=values["capture_diff"] == "on",

@@ -5,6 +5,9 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -34,3 +37,24 @@ def try_lock(fd: int) -> bool:
             return False
         raise
     return True
+
+
+@contextmanager
+def prepared(path: Path, content: bytes) -> Iterator[Path]:
+    """A file that is on disk under a name of its own, to be linked to the one where it shall appear.
+
+    Whoever looks there finds it whole, also after a power cut. At the end its own name is gone.
+
+    Args:
+        path: Beside which to write it, and what it is called after.
+        content: What it holds.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        with temporary.open("xb") as out:
+            out.write(content)
+            out.flush()
+            os.fsync(out.fileno())
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from mlwarehouse.display import Displayed, duration_text, time_text
 from mlwarehouse.errors import InvalidInputError
 
 FORK_RUN_TAG = "mlwarehouse.fork.run_id"
@@ -48,8 +49,8 @@ class Stage(enum.StrEnum):
     ARCHIVED = "Archived"
 
 
-@dataclass(frozen=True)
-class Experiment:
+@dataclass(frozen=True, repr=False)
+class Experiment(Displayed):
     """A named group of runs."""
 
     experiment_id: str
@@ -58,6 +59,15 @@ class Experiment:
     tags: Mapping[str, str] = field(default_factory=dict)
     creation_time: int | None = None
     last_update_time: int | None = None
+
+    def _shown(self) -> Mapping[str, object]:
+        return {
+            "experiment_id": self.experiment_id,
+            "name": self.name,
+            "lifecycle_stage": self.lifecycle_stage,
+            "created": time_text(self.creation_time),
+            "tags": self.tags,
+        }
 
 
 @dataclass(frozen=True)
@@ -95,8 +105,8 @@ class RunData:
     tags: Mapping[str, str]
 
 
-@dataclass(frozen=True)
-class Run:
+@dataclass(frozen=True, repr=False)
+class Run(Displayed):
     """A recorded run: what `get_run` returns and `search_runs(output_format="list")` lists."""
 
     info: RunInfo
@@ -107,9 +117,23 @@ class Run:
         """Short form of ``info.run_id``."""
         return self.info.run_id
 
+    def _shown(self) -> Mapping[str, object]:
+        info = self.info
+        return {
+            "run_id": info.run_id,
+            "name": info.run_name,
+            "status": str(info.status),
+            "started": time_text(info.start_time),
+            "took": duration_text(info.start_time, info.end_time),
+            "by": info.user_id,
+            "metrics": self.data.metrics,
+            "params": self.data.params,
+            "tags": {k: v for k, v in self.data.tags.items() if not k.startswith(("mlflow.", "mlwarehouse."))},
+        }
 
-@dataclass(frozen=True)
-class ModelVersion:
+
+@dataclass(frozen=True, repr=False)
+class ModelVersion(Displayed):
     """One numbered, immutable entry under a registered model."""
 
     name: str
@@ -131,9 +155,22 @@ class ModelVersion:
         """``models:/<name>/<version>``."""
         return f"models:/{self.name}/{self.version}"
 
+    def _shown(self) -> Mapping[str, object]:
+        return {
+            "name": self.name,
+            "version": self.version,
+            "stage": str(self.current_stage),
+            "aliases": self.aliases,
+            "created": time_text(self.creation_timestamp),
+            "by": self.user_id,
+            "run_id": self.run_id,
+            "description": self.description,
+            "tags": self.tags,
+        }
 
-@dataclass(frozen=True)
-class RegisteredModel:
+
+@dataclass(frozen=True, repr=False)
+class RegisteredModel(Displayed):
     """A name under which model versions are numbered."""
 
     name: str
@@ -143,39 +180,89 @@ class RegisteredModel:
     aliases: Mapping[str, int] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
 
+    def _shown(self) -> Mapping[str, object]:
+        return {
+            "name": self.name,
+            "created": time_text(self.creation_timestamp),
+            "aliases": self.aliases,
+            "description": self.description,
+            "tags": self.tags,
+        }
 
-@dataclass(frozen=True)
-class Snapshot:
-    """A pin: one table version per table, small and printable.
+
+SNAPSHOT_FORM = 1
+"""The form of a snapshot's text; a text that names none is of the first."""
+
+
+@dataclass(frozen=True, repr=False)
+class Snapshot(Displayed):
+    """One version of each table: small, printable, and the same state whenever it is asked.
 
     Attributes:
         warehouse_id: The warehouse it belongs to.
         taken_at: Milliseconds since the epoch (UTC).
         versions: Delta table version by table name.
+        checks: Check sum (CRC-32) of each version's log entry, by table name: so that a version is told from one of the
+            same number in a warehouse that was restored from a backup, or copied and written since. A table whose entry
+            had been cleaned up is left out.
     """
 
     warehouse_id: str
     taken_at: int
     versions: Mapping[str, int]
+    checks: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, text: str) -> Snapshot:
-        """Read a pin from its text.
+        """Read a snapshot from its text.
 
         Raises:
-            InvalidInputError: It isn't one.
+            InvalidInputError: It isn't one, or is of a later release.
         """
         try:
             values = json.loads(text)
+            if int(values.get("form", SNAPSHOT_FORM)) > SNAPSHOT_FORM:
+                raise InvalidInputError(
+                    f"The snapshot `{text[:60]}` was written by a later release of mlwarehouse; upgrade to read it."
+                )
             versions = {str(k): int(v) for k, v in values["versions"].items()}
-            return cls(str(values["warehouse_id"]), int(values["taken_at"]), versions)
+            checks = {str(k): int(v, 16) for k, v in values.get("checks", {}).items()}
+            if min(versions.values(), default=0) < 0 or not checks.keys() <= versions.keys():
+                raise ValueError("versions that no table has")
+            return cls(str(values["warehouse_id"]), int(values["taken_at"]), versions, checks)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InvalidInputError(
-                f"`{text[:60]}` isn't a pin; pass what `snapshot()` returned, or its text."
+                f"`{text[:60]}` isn't a snapshot; pass what `snapshot()` returned, or its text."
             ) from error
 
     def __str__(self) -> str:
-        return json.dumps(
-            {"warehouse_id": self.warehouse_id, "taken_at": self.taken_at, "versions": dict(self.versions)},
-            separators=(",", ":"),
-        )
+        values = {
+            "form": SNAPSHOT_FORM,
+            "warehouse_id": self.warehouse_id,
+            "taken_at": self.taken_at,
+            "versions": dict(self.versions),
+            "checks": {name: f"{check:08x}" for name, check in self.checks.items()},
+        }
+        return json.dumps(values, separators=(",", ":"))
+
+    def _shown(self) -> Mapping[str, object]:
+        return {"warehouse_id": self.warehouse_id, "taken": time_text(self.taken_at), "versions": self.versions}
+
+
+@dataclass(frozen=True)
+class KeptSnapshot:
+    """A snapshot whose files are protected until it is released.
+
+    Attributes:
+        name: Its name: pass it as ``at=`` to the asking functions.
+        snapshot: The table versions.
+        note: What it was kept for, in somebody's words.
+        kept_at: When it was kept, milliseconds since the epoch (UTC).
+        kept_by: Who kept it.
+    """
+
+    name: str
+    snapshot: Snapshot
+    note: str | None = None
+    kept_at: int | None = None
+    kept_by: str | None = None

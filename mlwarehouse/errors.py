@@ -6,6 +6,7 @@ The tree::
     ├── InvalidInputError            the caller passed something that can't be meant
     │   ├── FilterError              a filter or order that can't be understood
     │   ├── SqlError                 a SQL question that an engine refused
+    │   │   └── SqlLimitError        one that took more time, memory or room than it may
     │   ├── CastError                data that doesn't fit a table's declared types without loss
     │   └── SignatureError           a model's input doesn't fit its signature
     ├── NotFoundError                a run, experiment, model, version, artifact or column isn't there
@@ -16,11 +17,15 @@ The tree::
     │   └── ConcurrentChangeError    somebody else's change came first
     ├── StorageError                 reading or writing the tables failed
     │   ├── NotAWarehouseError       a folder that holds something else
-    │   └── UnsupportedTableError    a table with features or a schema this version must not touch
+    │   ├── StoreRefusedError        the artifact store takes no file: full, read-only, failing or away
+    │   ├── UnsupportedTableError    a table with features or a schema this version must not touch
+    │   └── SnapshotGoneError        the past that a snapshot or cursor names can't be read any more
     ├── ModelError                   a model package that can't be written or read
     │   ├── DigestMismatchError      a file's bytes aren't those that were logged
     │   └── PickleRefusedError       reading it would run a pickle, and nobody allowed that
-    └── MissingDependencyError       an optional library, or Java, isn't installed
+    ├── QueryCancelledError          a question was ended before it was answered
+    ├── MissingDependencyError       an optional library, or Java, isn't installed
+    └── SandboxUnavailableError      the machine can't shut in what strangers ask for
 
 A message is one sentence that says what was asked, what was found, and what to do.
 """
@@ -56,6 +61,13 @@ class FilterError(InvalidInputError):
 
 class SqlError(InvalidInputError):
     """A SQL question that couldn't be parsed or that the engine refused."""
+
+
+class SqlLimitError(SqlError):
+    """A SQL question that took more time, memory or room for its answer than it may, and was ended."""
+
+    code = "RESOURCE_EXHAUSTED"
+    http_status = 429
 
 
 class CastError(InvalidInputError):
@@ -114,10 +126,21 @@ class NotAWarehouseError(StorageError):
     http_status = 400
 
 
+class StoreRefusedError(StorageError):
+    """The artifact store takes no file: it is full, read-only, failing or away. The file itself is fine."""
+
+
 class UnsupportedTableError(StorageError):
     """A table whose Delta features or schema version this release must not read or write."""
 
     http_status = 400
+
+
+class SnapshotGoneError(StorageError):
+    """The table versions that a snapshot or a cursor names can't be read any more, or aren't those that it named."""
+
+    code = "RESOURCE_DOES_NOT_EXIST"
+    http_status = 410
 
 
 class ModelError(WarehouseError):
@@ -135,8 +158,21 @@ class PickleRefusedError(ModelError):
     """Reading the model would run a pickle, and the caller hasn't allowed that for this model."""
 
 
+class QueryCancelledError(WarehouseError):
+    """A question was ended before it was answered: by its time limit, or by a cancel."""
+
+    code = "CANCELLED"
+    http_status = 408
+
+
 class MissingDependencyError(WarehouseError):
     """An optional library, or Java, isn't installed; the message says how to get it."""
+
+
+class SandboxUnavailableError(WarehouseError):
+    """The machine lacks what shuts in a process that runs strangers' SQL; the message says what, and what to set."""
+
+    http_status = 501
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

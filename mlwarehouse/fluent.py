@@ -198,6 +198,16 @@ def sql(query: str, **options: Any) -> Any:
     return get_warehouse().sql(query, **options)
 
 
+def report(name: str, **options: Any) -> Any:
+    """Answer one of the reports that come with the package; see `Warehouse.report`."""
+    return get_warehouse().report(name, **options)
+
+
+def reports() -> Any:
+    """The reports that there are; see `Warehouse.reports`."""
+    return get_warehouse().reports()
+
+
 def metric_history(run_ids: Sequence[str] | None = None, keys: Sequence[str] | None = None, **options: Any) -> Any:
     """Every metric point in one frame; see `Warehouse.metric_history`."""
     return get_warehouse().metric_history(run_ids, keys, **options)
@@ -208,9 +218,14 @@ def get_run(run_id: str, **options: Any) -> Any:
     return get_warehouse().get_run(run_id, **options)
 
 
-def snapshot() -> Any:
-    """Pin the tables' versions; see `Warehouse.snapshot`."""
-    return get_warehouse().snapshot()
+def changes(since: Any = None, until: Any = None, **options: Any) -> Any:
+    """Tell what happened, as events in one order; see `Warehouse.changes`."""
+    return get_warehouse().changes(since, until, **options)
+
+
+def snapshot(**options: Any) -> Any:
+    """Take a snapshot of all tables, and keep it with ``keep=True``; see `Warehouse.snapshot`."""
+    return get_warehouse().snapshot(**options)
 
 
 def flush(timeout_s: float = 60.0) -> None:
@@ -223,11 +238,9 @@ def register_model(model_uri: str, name: str, **options: Any) -> Any:
     return get_warehouse().register_model(model_uri, name, **options)
 
 
-def load_model(
-    model_uri: str, *, allow_pickle: bool = False, allow_code: bool = True, device: str | None = None
-) -> Any:
+def load_model(model_uri: str, **options: Any) -> Any:
     """Load a model; see `Warehouse.load_model`."""
-    return get_warehouse().load_model(model_uri, allow_pickle=allow_pickle, allow_code=allow_code, device=device)
+    return get_warehouse().load_model(model_uri, **options)
 
 
 def set_model_alias(name: str, alias: str, version: int | str, *, comment: str | None = None) -> None:
@@ -254,19 +267,19 @@ def set_model_version_tag(name: str, version: int | str, key: str, value: Any) -
     get_warehouse().set_model_version_tag(name, version, key, value)
 
 
-def get_model_version(name: str, version: int | str) -> Any:
-    """One version of a registered model."""
-    return get_warehouse().get_model_version(name, version)
+def get_model_version(name: str, version: int | str, **options: Any) -> Any:
+    """One version of a registered model; see `Warehouse.get_model_version`."""
+    return get_warehouse().get_model_version(name, version, **options)
 
 
-def get_model_version_by_alias(name: str, alias: str) -> Any:
-    """The version that an alias points at."""
-    return get_warehouse().get_model_version_by_alias(name, alias)
+def get_model_version_by_alias(name: str, alias: str, **options: Any) -> Any:
+    """The version that an alias points at; see `Warehouse.get_model_version_by_alias`."""
+    return get_warehouse().get_model_version_by_alias(name, alias, **options)
 
 
-def search_model_versions(filter_string: str = "") -> Any:
+def search_model_versions(filter_string: str = "", **options: Any) -> Any:
     """Versions of registered models; see `Warehouse.search_model_versions`."""
-    return get_warehouse().search_model_versions(filter_string)
+    return get_warehouse().search_model_versions(filter_string, **options)
 
 
 def spark(**options: Any) -> Any:

@@ -12,6 +12,7 @@ from functools import partial
 from typing import BinaryIO, cast
 
 from mlwarehouse.artifacts.blobs import CHUNK_BYTES, Stored, blob_name, copy
+from mlwarehouse.errors import StorageError
 from mlwarehouse.storage import ObjectStorage, patiently
 
 SMALL_BYTES = 4 * CHUNK_BYTES
@@ -42,7 +43,8 @@ class ObjectBlobs:
         """See `Blobs.put_file`.
 
         Raises:
-            OSError: It can't be sent, or changes all the time.
+            OSError: It can't be sent.
+            StorageError: It changes all the time.
         """
         head = source.read(SMALL_BYTES + 1)
         if len(head) <= SMALL_BYTES:
@@ -52,7 +54,9 @@ class ObjectBlobs:
             stored = copy(source, None)
             if self.size(stored.digest) == stored.size_bytes or patiently(partial(self._is_sent, source, stored)):
                 return stored
-        raise OSError(f"it changed each of {TRIES} times while it was sent")
+        raise StorageError(
+            f"The file couldn't be stored in `{self.uri}`: it changed each of {TRIES} times while it was sent."
+        )
 
     def put_bytes(self, content: bytes) -> Stored:
         """See `Blobs.put_bytes`."""

@@ -30,8 +30,9 @@ from mlwarehouse.artifacts.local import LocalBlobs
 from mlwarehouse.artifacts.objects import ObjectBlobs
 from mlwarehouse.artifacts.paths import clean_path
 from mlwarehouse.artifacts.reading import CheckedReader
+from mlwarehouse.artifacts.source import Source
 from mlwarehouse.disk import sync_path
-from mlwarehouse.errors import InvalidInputError, NotFoundError, StorageError
+from mlwarehouse.errors import InvalidInputError, NotFoundError, StorageError, StoreRefusedError
 from mlwarehouse.storage import patiently
 
 T = TypeVar("T")
@@ -93,13 +94,24 @@ class ArtifactStore:
         Raises:
             NotFoundError: There is no such file.
             InvalidInputError: It isn't a regular file.
-            StorageError: Reading or writing failed, or the store stayed away; nothing was stored.
+            StorageError: The file can't be read; nothing was stored.
+            StoreRefusedError: Writing failed, or the store stayed away; nothing was stored.
         """
-        try:
-            with open_regular(Path(path)) as stream:
-                return self.blobs.put_file(stream)
-        except OSError as error:
-            raise StorageError(f"File `{path}` couldn't be stored in `{self.blobs.uri}`: {error}") from error
+        with _source(path) as stream:
+            try:
+                return self.blobs.put_file(cast(BinaryIO, Source(stream, f"File `{path}`")))
+            except OSError as error:
+                raise StoreRefusedError(f"File `{path}` couldn't be stored in `{self.blobs.uri}`: {error}") from error
+
+    def check_file(self, path: Path | str) -> None:
+        """Refuse a file that couldn't be stored wherever it should go; see `put_file`.
+
+        Raises:
+            NotFoundError: There is no such file.
+            InvalidInputError: It isn't a regular file.
+            StorageError: The file can't be read.
+        """
+        _source(path).close()
 
     def put_files(self, files: Mapping[str, Path]) -> dict[str, Stored]:
         """Store files, several at once. After a failure, the same again sends only what isn't there.
@@ -114,6 +126,7 @@ class ArtifactStore:
             NotFoundError: As in `put_file`; files that were stored by then stay.
             InvalidInputError: Likewise.
             StorageError: Likewise.
+            StoreRefusedError: Likewise.
         """
         stored = _each(self.put_file, list(files.values()))
         return dict(zip(files, stored, strict=True))
@@ -122,12 +135,14 @@ class ArtifactStore:
         """Store bytes.
 
         Raises:
-            StorageError: Writing failed; nothing was stored.
+            StoreRefusedError: Writing failed, or the store stayed away; nothing was stored.
         """
         try:
             return self.blobs.put_bytes(content)
         except OSError as error:
-            raise StorageError(f"{len(content)} bytes couldn't be stored in `{self.blobs.uri}`: {error}") from error
+            raise StoreRefusedError(
+                f"{len(content)} bytes couldn't be stored in `{self.blobs.uri}`: {error}"
+            ) from error
 
     def has(self, digest: str) -> bool:
         """Whether there is a blob of a digest; its bytes aren't looked at.
@@ -275,6 +290,13 @@ class ArtifactStore:
 
     def _unknown(self, digest: str) -> NotFoundError:
         return NotFoundError(f"No stored file has the digest `{digest}` in `{self.blobs.uri}`.")
+
+
+def _source(path: Path | str) -> BinaryIO:
+    try:
+        return open_regular(Path(path))
+    except OSError as error:
+        raise StorageError(f"File `{path}` can't be read: {error}") from error
 
 
 def _each(do: Callable[[Any], T], inputs: list[Any]) -> list[T]:

@@ -10,11 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from mlwarehouse.engines.running import Watch
 from mlwarehouse.tables import TableSpec
 
 if TYPE_CHECKING:
     import datetime as dt
 
+    import numpy as np
     import pyarrow as pa
 
 
@@ -52,15 +54,42 @@ class Reading:
 
     Attributes:
         versions: Table version by table name; a table that isn't named is read at its newest version.
+        since: Only rows that came after these versions, by table name, and before `versions`; a table that isn't named
+            has all its rows. Tables then also have a column ``_commit_version``, the version that a row came with (the
+            newest one for a table that isn't named), and ``as_of``, ``overlay`` and views don't count. None means that
+            rows count whenever they came.
         as_of: Only rows recorded at or before this moment count; None means all.
+        now: The moment that counts as the present, for what depends on it, such as `runs.is_lost`; None means the
+            clock's.
         overlay: Rows that are logged and not yet committed, by table name, in the table's Arrow schema.
         kept: An engine's own: the kept folds that go with this reading, so that all questions about it use the same.
     """
 
     versions: Mapping[str, int] = field(default_factory=dict)
+    since: Mapping[str, int] | None = None
     as_of: dt.datetime | None = None
+    now: dt.datetime | None = None
     overlay: Mapping[str, pa.Table] = field(default_factory=dict)
     kept: Any = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class RunRows:
+    """What some runs have, read from where an engine keeps it run by run.
+
+    Attributes:
+        found: For each run that was asked for, whether it is in here with all that it has; of shape [n].
+        runs: A row for each found run, in the order asked: ``run_id`` and columns of the view `runs`.
+        metrics: Latest values: ``number``, ``key`` (the series; dictionary-encoded text), ``value`` (float64).
+        params: The same of params, whose values are text.
+        tags: The same of tags.
+    """
+
+    found: np.ndarray[Any, Any]
+    runs: pa.Table
+    metrics: pa.Table
+    params: pa.Table
+    tags: pa.Table
 
 
 class Engine(Protocol):
@@ -127,6 +156,73 @@ class Engine(Protocol):
         """
         ...
 
+    def keeps_rows(self, reading: Reading) -> bool:
+        """Whether `rows_of_runs` has anything for a reading: then a run's number is an integer."""
+        ...
+
+    def rows_of_runs(self, reading: Reading, numbers: pa.Array, kinds: Sequence[str]) -> RunRows:
+        """What some runs have, of those for which it is kept run by run and nothing newer is known.
+
+        Args:
+            reading: A state for which `keeps_rows`.
+            numbers: The runs' numbers in it.
+            kinds: Which of ``metrics``, ``params`` and ``tags`` are wanted; the others stay empty.
+        """
+        ...
+
+    def row_of_run(self, reading: Reading, run_id: str) -> Mapping[str, Any] | None:
+        """All about one run, where this engine keeps it in one place and nothing newer is known.
+
+        Args:
+            reading: The state to look at.
+            run_id: The run's id.
+
+        Returns:
+            ``run_id``, columns of the view `runs`, and ``metrics``, ``params`` and ``tags`` as dictionaries; None where
+            the views must be asked.
+        """
+        ...
+
     def close(self) -> None:
         """Let go of connections and handles."""
+        ...
+
+
+class WatchedEngine(Engine, Protocol):
+    """An engine whose questions can be watched and ended, and whose answers can be had in parts."""
+
+    def query(
+        self,
+        sql: str,
+        *,
+        reading: Reading | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        watch: Watch | None = None,
+    ) -> pa.Table:
+        """See `Engine.query`.
+
+        Args:
+            sql: The question.
+            reading: The state to look at.
+            parameters: Values for the ``$name`` marks.
+            watch: What to tell about its progress, and what ends it before its time.
+
+        Raises:
+            SqlError: As for `Engine.query`.
+            QueryCancelledError: It was ended before it was answered.
+        """
+        ...
+
+    def batches(
+        self,
+        sql: str,
+        *,
+        reading: Reading | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        watch: Watch | None = None,
+    ) -> pa.RecordBatchReader:
+        """Answer as `query` does, a batch of rows at a time: memory doesn't grow with the answer.
+
+        The limits of `watch` hold for the wait for each batch. Errors may come while the stream is read.
+        """
         ...

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
-import re
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,15 @@ import duckdb
 import pyarrow as pa
 
 from mlwarehouse.engines import embedded_commit
-from mlwarehouse.engines.base import Appended, Reading, Txn
+from mlwarehouse.engines.base import Appended, Reading, RunRows, Txn
 from mlwarehouse.engines.casting import cast_strict, plain_types
 from mlwarehouse.engines.embedded_kept import PREFIX, Kept, KeptHandles, find_kept
-from mlwarehouse.engines.embedded_sql import columns_of, no_rows, rows_of_files
+from mlwarehouse.engines.embedded_sql import COMMIT_VERSION, columns_of, no_rows, rows_by_version, rows_of_files, said
 from mlwarehouse.engines.embedded_states import REFRESH_COMMITS, derived_folder
-from mlwarehouse.engines.embedded_tables import EmbeddedTables, check_known
+from mlwarehouse.engines.embedded_tables import EmbeddedTables
 from mlwarehouse.engines.parse import check_marks
 from mlwarehouse.engines.render import Compiled, compiled
+from mlwarehouse.engines.running import Running, Watch, answered
 from mlwarehouse.errors import CastError, SqlError, StorageError
 from mlwarehouse.storage import Storage
 from mlwarehouse.tables import TABLES, TABLES_BY_NAME, TableSpec
@@ -31,6 +32,19 @@ _NEWEST = Reading()
 
 _FOLDED = frozenset(spec.source for spec in STATES)
 """The event tables that kept folds are of."""
+
+BATCH_ROWS = 65_536
+"""Rows of a batch of a stream, unless told otherwise."""
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A question with all that its answer depends on."""
+
+    question: Compiled
+    reading: Reading
+    kept: Kept | None
+    parameters: dict[str, Any] | None
 
 
 class EmbeddedEngine:
@@ -49,6 +63,7 @@ class EmbeddedEngine:
         """Work on the tables under ``tables_folder``; nothing is opened yet."""
         self.tables = EmbeddedTables(tables_folder)
         self._kept = KeptHandles(derived_folder(self.tables))
+        self._last_kept: Kept | None = None
         self.wants_folds = False
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._lock = threading.Lock()
@@ -69,19 +84,11 @@ class EmbeddedEngine:
             files = [embedded_commit.stage(place, rows)] if rows.num_rows else []
         except OSError as error:
             raise StorageError(f"Table `{spec.name}` in `{place.uri}` couldn't be written: {error}") from error
-        return embedded_commit.commit(place, spec, files, txns)
+        return embedded_commit.commit(place, spec, files, txns, log=self.tables.log(spec))
 
     def has_applied(self, spec: TableSpec, txns: Sequence[Txn]) -> bool:
-        """Whether a table has the first of these transactions already, so that an append with them adds nothing.
-
-        Raises:
-            StorageError: The table isn't there or can't be read.
-            UnsupportedTableError: It has features, or columns of a later release, that this one must not write.
-        """
-        # The look at the table comes first also without transactions: it checks what may be written at all.
-        table = self.tables.handle(spec)
-        check_known(spec, table)
-        return bool(txns) and embedded_commit.has_reached(table.transaction_version(txns[0].app_id), txns[0])
+        """See `EmbeddedTables.has_applied`."""
+        return self.tables.has_applied(spec, txns)
 
     def version(self, spec: TableSpec) -> int:
         """See `Engine.version`."""
@@ -96,55 +103,144 @@ class EmbeddedEngine:
         return self.tables.state(spec, app_id)
 
     def query(
-        self, sql: str, *, reading: Reading | None = None, parameters: Mapping[str, Any] | None = None
+        self,
+        sql: str,
+        *,
+        reading: Reading | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        watch: Watch | None = None,
     ) -> pa.Table:
-        """See `Engine.query`."""
-        reading = reading or _NEWEST
-        kept: Kept | None = reading.kept
-        question = compiled(sql, dialect="duckdb", prefix=PREFIX, kept=kept is not None)
-        if question.tables <= TABLES_BY_NAME.keys():
-            kept = None
-        check_marks(question.marks, parameters)
-        if reading.kept is None and reading.as_of is None and question.tables & _FOLDED:
-            self.wants_folds = self.tables.is_remote
-        try:
-            if kept is None:
-                cursor = self._connection_of_all().cursor()
-                try:
-                    return self._answer(cursor, question, reading, parameters)
-                finally:
-                    cursor.close()
-            with kept.lock:
-                return self._answer(kept.prepare(self._connection_of_all()), question, reading, parameters)
-        except duckdb.Error as error:
-            raise SqlError(f"The question failed: {_said(error)}") from error
+        """See `WatchedEngine.query`."""
+        asked = self._asked(sql, reading or _NEWEST, parameters)
+
+        def work(running: Running) -> pa.Table:
+            with self._cursor() as cursor, running.on(cursor):
+                return self._executed(cursor, asked, watch).to_arrow_table()
+
+        with _told():
+            return plain_types(answered(work, watch))
+
+    def batches(
+        self,
+        sql: str,
+        *,
+        reading: Reading | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        watch: Watch | None = None,
+        batch_rows: int = BATCH_ROWS,
+    ) -> pa.RecordBatchReader:
+        """See `WatchedEngine.batches`."""
+        asked = self._asked(sql, reading or _NEWEST, parameters)
+
+        def begin(running: Running) -> tuple[ExitStack, duckdb.DuckDBPyConnection, pa.RecordBatchReader]:
+            with ExitStack() as stack:
+                cursor = stack.enter_context(self._cursor())
+                with running.on(cursor):
+                    reader = self._executed(cursor, asked, watch, is_stream=True).to_arrow_reader(batch_rows)
+                return stack.pop_all(), cursor, reader
+
+        with _told():
+            stack, cursor, reader = answered(begin, watch)
+
+        def following(running: Running) -> pa.RecordBatch | None:
+            with running.on(cursor):
+                return next(reader, None)
+
+        def rest() -> Iterator[pa.RecordBatch]:
+            with stack, _told():
+                while (batch := answered(following, watch)) is not None:
+                    # Whole numbers beyond 64 bits can't become floats here, half-way through a column: they fail.
+                    yield from plain_types(pa.Table.from_batches([batch])).cast(schema).to_batches()
+
+        schema = plain_types(reader.schema.empty_table()).schema
+        return pa.RecordBatchReader.from_batches(schema, rest())
 
     def with_kept(self, reading: Reading) -> Reading:
         """See `Engine.with_kept`."""
-        if reading.as_of is not None or reading.kept is not None:
+        if reading.kept is not None or reading.as_of is not None or reading.since is not None:
             return reading
         versions = {spec.name: reading.versions.get(spec.name, -1) for spec in TABLES}
         versions = {n: self.version(TABLES_BY_NAME[n]) if v < 0 else v for n, v in versions.items()}
         kept = find_kept(self._kept, self.tables, versions, reading.overlay)
         if kept is not None and any(len(files) > REFRESH_COMMITS for files in kept.tails.values()):
             self.wants_folds = self.tables.is_remote
+        last = self._last_kept
+        if kept is not None and last is not None and kept.is_same(last):
+            kept = last
+        self._last_kept = kept
         return replace(reading, versions=versions, kept=kept)
 
-    def _answer(
-        self,
-        cursor: duckdb.DuckDBPyConnection,
-        question: Compiled,
-        reading: Reading,
-        parameters: Mapping[str, Any] | None,
-    ) -> pa.Table:
-        for name in question.tables & TABLES_BY_NAME.keys():
-            self._attach(cursor, TABLES_BY_NAME[name], reading)
-        result: pa.Table = cursor.execute(question.text, dict(parameters) if parameters else None).to_arrow_table()
-        return plain_types(result)
+    def keeps_rows(self, reading: Reading) -> bool:
+        """See `Engine.keeps_rows`."""
+        return reading.kept is not None
+
+    def rows_of_runs(self, reading: Reading, numbers: pa.Array, kinds: Sequence[str]) -> RunRows:
+        """See `Engine.rows_of_runs`."""
+        kept: Kept = reading.kept
+        return kept.pages.rows(numbers, kinds, kept.touched)
+
+    def row_of_run(self, reading: Reading, run_id: str) -> Mapping[str, Any] | None:
+        """See `Engine.row_of_run`."""
+        kept: Kept | None = reading.kept
+        return None if kept is None or run_id in kept.touched else kept.pages.row(run_id)
+
+    def kept_rows(self, kept: Kept, text: str) -> pa.Table:
+        """Rows of the tables that go with kept folds, by SQL of our own over their names.
+
+        Raises:
+            StorageError: They can't be read.
+        """
+        try:
+            with self._cursor() as cursor:
+                kept.prepare(cursor)
+                return cursor.execute(text).to_arrow_table()
+        except duckdb.Error as error:
+            raise StorageError(f"Kept folds can't be read: {said(error)}") from error
+
+    def _asked(self, sql: str, reading: Reading, parameters: Mapping[str, Any] | None) -> _Asked:
+        kept: Kept | None = reading.kept
+        # By a variable of the connection's, so that the same question at another moment is the same text.
+        now = None if reading.now is None else "GETVARIABLE('mlw_now')"
+        unsettled = None if kept is None else kept.unsettled
+        question = compiled(sql, dialect="duckdb", prefix=PREFIX, kept=unsettled, now=now)
+        if question.tables <= TABLES_BY_NAME.keys():
+            kept = None
+        check_marks(question.marks, parameters)
+        if reading.kept is None and reading.as_of is None and reading.since is None and question.tables & _FOLDED:
+            self.wants_folds = self.tables.is_remote
+        return _Asked(question, reading, kept, dict(parameters) if parameters else None)
+
+    @contextmanager
+    def _cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection on which a question is answered, for as long as its answer is read."""
+        cursor = self._connection_of_all().cursor()
+        try:
+            yield cursor
+        finally:
+            cursor.close()
+
+    def _executed(
+        self, cursor: duckdb.DuckDBPyConnection, asked: _Asked, watch: Watch | None, *, is_stream: bool = False
+    ) -> duckdb.DuckDBPyConnection:
+        if asked.kept is not None:
+            asked.kept.prepare(cursor)
+        for name in asked.question.tables & TABLES_BY_NAME.keys():
+            self._attach(cursor, TABLES_BY_NAME[name], asked.reading)
+        if asked.reading.now is not None:
+            cursor.execute(f"SET VARIABLE mlw_now = {_moment(asked.reading.now)}")
+        if not is_stream or "UNION" in asked.question.text:
+            # DuckDB (1.4 to 1.5.6) waits for ever where a union's answer doesn't fit into this buffer.
+            cursor.execute("SET streaming_buffer_size = '1TB'")
+        if watch is not None and watch.progress is not None:
+            # For this connection alone; what it says is asked for, never printed.
+            cursor.execute("SET enable_progress_bar = true")
+            cursor.execute("SET enable_progress_bar_print = false")
+        return cursor.execute(asked.question.text, asked.parameters)
 
     def close(self) -> None:
         """See `Engine.close`."""
         with self._lock:
+            self._last_kept = None
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
@@ -169,6 +265,10 @@ class EmbeddedEngine:
     def _attach(self, cursor: duckdb.DuckDBPyConnection, spec: TableSpec, reading: Reading) -> None:
         """Make a table visible to one cursor, as a view of its own over files and overlay."""
         version = reading.versions.get(spec.name)
+        if reading.since is not None:
+            rows = self._since(spec, reading.since.get(spec.name, -1), version)
+            cursor.execute(f"CREATE OR REPLACE TEMP VIEW mlw_table_{spec.name} AS {rows}")
+            return
         _, files = self.tables.at(spec, version)
         parts = []
         if files:
@@ -188,13 +288,22 @@ class EmbeddedEngine:
             parts.append(no_rows(spec))
         cursor.execute(f"CREATE OR REPLACE TEMP VIEW mlw_table_{spec.name} AS {' UNION ALL '.join(parts)}")
 
+    def _since(self, spec: TableSpec, after: int, version: int | None) -> str:
+        """A query for the rows that came after a version; -1 means all, whatever their versions were."""
+        if after < 0:
+            newest, files = self.tables.at(spec, version)
+            return f"SELECT *, {newest} AS {COMMIT_VERSION} FROM ({rows_of_files(spec, files)})"
+        until = self.version(spec) if version is None else version
+        return rows_by_version(spec, self.tables.added(spec, after, until))
 
-def _said(error: duckdb.Error) -> str:
-    """DuckDB's words, on one line, with the names that it holds for possible."""
-    lines = str(error).strip().splitlines()
-    near = next((line.partition(":")[2] for line in lines if line.startswith("Candidate bindings:")), "")
-    names = ", ".join(f"`{name}`" for name in dict.fromkeys(re.findall(r'"([^"]+)"', near)))
-    return f"{lines[0]}{f' Did you mean {names}?' if names else ''}"
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """DuckDB's failures as ours; those of a stream come through Arrow."""
+    try:
+        yield
+    except (duckdb.Error, pa.ArrowException, OSError) as error:
+        raise SqlError(f"The question failed: {said(error)}") from error
 
 
 def _moment(when: dt.datetime) -> str:

@@ -25,10 +25,10 @@ from mlwarehouse.engines.embedded_log import (
     Action,
     DataFile,
     LogState,
+    actions_of,
     checkpoint_names,
     entry_names,
     parse_checkpoint,
-    parse_entry,
     replay,
 )
 from mlwarehouse.engines.embedded_orphans import oldest_pending, orphans
@@ -177,7 +177,7 @@ def _log_damages(
             # Covered by a checkpoint; or cleaned up at this moment.
             continue
         try:
-            actions = parse_entry(content)
+            actions = actions_of(content)
         except ValueError as error:
             what = f"Table `{spec.name}`: the log's entry {version} is damaged ({error})."
             yield Damage("torn entry", spec.name, what, version=version)

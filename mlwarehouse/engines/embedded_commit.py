@@ -1,14 +1,16 @@
 """The one way a commit gets into a table: staged, synced, exactly once.
 
 delta-rs syncs nothing, so a power cut takes acknowledged commits with it. Here the data file is written and synced
-first, then its add action is committed, then the log entry and its folder are synced; only then is it acknowledged. In
-an object store a written object is durable, and delta-rs puts a log entry only where none is.
+first, then a log entry that adds it, then that becomes the next one of the log, and the log's folder is synced; only
+then is the commit acknowledged. In an object store a written object is durable, and delta-rs puts a log entry only
+where none is.
 
-Exactly once: the transaction number is looked up on the handle that commits. delta-rs refuses the commit when another
-one wrote the same application id after that handle's snapshot, and then everything starts over; so of two that race
-for one number exactly one wins, on an append-only table, without a lock server. An object store may record a commit
-and its answer get lost; so whether a commit that seems to have failed is there is looked up in the log, by the name of
-its data file, which nobody else uses.
+Exactly once: a transaction number is looked up in the very state that the commit goes on top of. When another commit
+comes first everything starts over; so of two that race for one number exactly one wins, on an append-only table,
+without a lock server. In a local folder the log's next entry is linked into place, see `embedded_follow`. In an object
+store delta-rs commits: it refuses when another one wrote the same application id after its handle's snapshot. There a
+commit may be recorded and its answer get lost; so whether one that seems to have failed is there is looked up in the
+log, by the name of its data file, which nobody else uses.
 """
 
 from __future__ import annotations
@@ -22,18 +24,21 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from deltalake import CommitProperties, DeltaTable, Transaction
+from deltalake import CommitProperties, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
 from mlwarehouse._version import __version__
 from mlwarehouse.engines.base import Appended, Txn
+from mlwarehouse.engines.embedded_follow import CHECKPOINT_INTERVAL, TableLog, has_reached, open_table
+from mlwarehouse.engines.embedded_log import Action
 from mlwarehouse.engines.embedded_stats import column_stats
 from mlwarehouse.errors import StorageError
-from mlwarehouse.storage import Storage, storage_of
+from mlwarehouse.storage import LocalStorage, Storage, storage_of
 from mlwarehouse.tables import TableSpec
 
 RETRIES = 100
@@ -41,9 +46,6 @@ RETRIES = 100
 
 MAX_TRIES = 200
 """How often a commit starts over after a conflict: with the pauses between, more than half a minute."""
-
-CHECKPOINT_INTERVAL = 50
-"""Commits between two checkpoints, which delta-rs writes."""
 
 ROW_GROUP_ROWS = 256 * 1024
 
@@ -65,13 +67,6 @@ class StagedFile:
     size: int
     n_rows: int
     stats: str
-
-
-def open_table(place: Path | Storage, *, version: int | None = None) -> DeltaTable:
-    """A new handle of the table in a folder, at a version or the newest."""
-    storage = storage_of(place)
-    options = storage.delta_options
-    return DeltaTable(storage.uri, version=version, storage_options=None if options is None else dict(options))
 
 
 def stage(place: Path | Storage, rows: pa.Table, *, prefix: str = "part") -> StagedFile:
@@ -130,12 +125,14 @@ def _entry(version: int) -> str:
     return f"{version:020d}.json"
 
 
-def has_reached(recorded: int | None, txn: Txn) -> bool:
-    """Whether a table that recorded this number for the transaction's application has the transaction already."""
-    return recorded is not None and recorded >= txn.version
-
-
-def commit(place: Path | Storage, spec: TableSpec, files: Sequence[StagedFile], txns: Sequence[Txn]) -> Appended:
+def commit(
+    place: Path | Storage,
+    spec: TableSpec,
+    files: Sequence[StagedFile],
+    txns: Sequence[Txn],
+    *,
+    log: TableLog | None = None,
+) -> Appended:
     """Make staged files part of a table, durably and at most once.
 
     Args:
@@ -143,6 +140,7 @@ def commit(place: Path | Storage, spec: TableSpec, files: Sequence[StagedFile], 
         spec: The table.
         files: What `stage`, or Spark, has put there. They are removed when the transaction is in the table already.
         txns: Transaction numbers to record; the first decides whether this commit is there already.
+        log: The table's log, as it is known from the commits before; None for one commit.
 
     Returns:
         The version, and whether this call added the files.
@@ -151,6 +149,56 @@ def commit(place: Path | Storage, spec: TableSpec, files: Sequence[StagedFile], 
         StorageError: The commit failed; nothing was added, unless the message says that this isn't known.
     """
     storage = storage_of(place)
+    if not isinstance(storage, LocalStorage):
+        return _commit_there(storage, spec, files, txns)
+    log = log or TableLog(storage.folder("A log that is followed"))
+    try:
+        version = log.commit(_entry_of(spec, files), txns)
+        if version is None:
+            for f in files:
+                storage.delete(f.path)
+    except (DeltaError, OSError) as error:
+        raise StorageError(f"Table `{spec.name}` in `{storage.uri}` couldn't be written: {reason(error)}") from error
+    if version is None:
+        return Appended(log.version, applied=False, n_rows=0)
+    return Appended(version, applied=True, n_rows=sum(f.n_rows for f in files))
+
+
+def _entry_of(spec: TableSpec, files: Sequence[StagedFile]) -> list[Action]:
+    """The actions of a log entry that adds files."""
+    now_ms = time.time_ns() // 1_000_000
+    info = {
+        "timestamp": now_ms,
+        "operation": "WRITE",
+        "operationParameters": {"mode": "Append", "partitionBy": "[]"},
+        "isBlindAppend": True,
+        "engineInfo": f"mlwarehouse/{__version__}",
+        # So that no two entries are the same, also where they add nothing.
+        "txnId": str(uuid.uuid4()),
+        **_marks(spec),
+    }
+    adds = [
+        {
+            # A path is part of an address in the log.
+            "path": quote(f.path),
+            "partitionValues": {},
+            "size": f.size,
+            "modificationTime": now_ms,
+            "dataChange": True,
+            "stats": f.stats,
+        }
+        for f in files
+    ]
+    return [{"commitInfo": info}, *({"add": add} for add in adds)]
+
+
+def _marks(spec: TableSpec) -> dict[str, str]:
+    """What a commit says of its writer."""
+    return {"mlwarehouse": __version__, "schema_version": str(spec.version)}
+
+
+def _commit_there(storage: Storage, spec: TableSpec, files: Sequence[StagedFile], txns: Sequence[Txn]) -> Appended:
+    """See `commit`: in an object store."""
     now_ms = time.time_ns() // 1_000_000
     actions: list[AddAction | RemoveAction] = [
         AddAction(
@@ -162,7 +210,7 @@ def commit(place: Path | Storage, spec: TableSpec, files: Sequence[StagedFile], 
         app_transactions=[Transaction(t.app_id, t.version) for t in txns],
         # Where an answer may get lost, delta-rs would take its own commit for another's and add the same once more.
         max_commit_retries=RETRIES if txns or storage.creates_exclusively else 0,
-        custom_metadata={"mlwarehouse": __version__, "schema_version": str(spec.version)},
+        custom_metadata=_marks(spec),
     )
     tries = 0
     # The version that the table had when this commit was last tried: where it is recorded, it is behind that.

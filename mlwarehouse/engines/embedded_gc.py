@@ -10,12 +10,14 @@ from __future__ import annotations
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from mlwarehouse.engines.embedded_log import replay
 from mlwarehouse.engines.embedded_orphans import ORPHAN_AGE_S, oldest_pending, orphans
+from mlwarehouse.engines.embedded_past import note_vacuum
 from mlwarehouse.errors import StorageError
-from mlwarehouse.storage import Storage, each, storage_of
+from mlwarehouse.storage import LocalStorage, Storage, each, storage_of
 from mlwarehouse.tables import TableSpec
 
 
@@ -71,5 +73,23 @@ def collect_garbage(
     # The log forgets removed files after Delta's retention; where ours is longer, they look like orphans till then.
     age_s = max(ORPHAN_AGE_S, retention_hours * 3600 if retention_hours > 168 else 0)
     lost = [n for n in orphans(storage, state, there, before=oldest_pending(state, now, age_s)) if n not in kept]
+    if old:
+        note_vacuum(storage)
     each(storage, storage.delete, [*old, *lost])
-    return Removed(len(old), len(lost), sum(there[n].size for n in (*old, *lost)))
+    n_staged, n_bytes = _collect_staged(storage, before=oldest_pending(state, now))
+    return Removed(len(old), len(lost) + n_staged, n_bytes + sum(there[n].size for n in (*old, *lost)))
+
+
+def _collect_staged(storage: Storage, *, before: float) -> tuple[int, int]:
+    """Remove what a process that died in a commit has left beside the log's entries.
+
+    Returns:
+        How many files went, and their size. In an object store nothing is written there under another name.
+    """
+    if not isinstance(storage, LocalStorage):
+        return 0, 0
+    log = storage.child("_delta_log")
+    lost = {n: f for n, f in log.files().items() if fnmatchcase(n, ".*.json.*") and f.modified_at < before}
+    for name in lost:
+        log.delete(name)
+    return len(lost), sum(file.size for file in lost.values())

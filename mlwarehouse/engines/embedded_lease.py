@@ -26,8 +26,9 @@ from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from mlwarehouse._version import __version__
-from mlwarehouse.engines.embedded_commit import open_table, reason
-from mlwarehouse.engines.embedded_log import entry_name, parse_entry
+from mlwarehouse.engines.embedded_commit import reason
+from mlwarehouse.engines.embedded_follow import open_table
+from mlwarehouse.engines.embedded_log import actions_of, entry_name
 from mlwarehouse.errors import ConflictError, StorageError
 from mlwarehouse.storage import Storage
 
@@ -187,7 +188,7 @@ class Lease:
             )
 
     def _said_at(self, version: int) -> Holding:
-        actions = parse_entry(self._place.child("_delta_log").read(entry_name(version)))
+        actions = actions_of(self._place.child("_delta_log").read(entry_name(version)))
         info: Any = next((a["commitInfo"] for a in actions if "commitInfo" in a), {})
         return Holding(version, info.get("holder", ""), info.get("who", ""), float(info.get("cleanedAt", 0)))
 

@@ -92,12 +92,12 @@ def checkpoint_names(names: Iterable[str]) -> dict[int, str]:
 
 
 def read_entry(path: Path) -> list[Action]:
-    """The actions of an entry in a local folder; see `parse_entry`."""
-    return parse_entry(path.read_bytes())
+    """The actions of an entry in a local folder; see `actions_of`."""
+    return actions_of(path.read_bytes())
 
 
-def parse_entry(content: bytes) -> list[Action]:
-    """The actions of an entry.
+def actions_of(content: bytes) -> list[Action]:
+    """The actions of an entry that was read.
 
     Raises:
         ValueError: It is empty, or a line isn't whole.
@@ -169,7 +169,7 @@ def replay(place: Path | Storage, *, ignoring: frozenset[str] = frozenset()) -> 
         if content is None:
             raise ValueError(f"the log's entry {version} can't be read: it is gone")
         try:
-            _apply(state, parse_entry(content))
+            _apply(state, actions_of(content))
         except ValueError as error:
             raise ValueError(f"the log's entry {version} can't be read: {error}") from error
         state.version = version
@@ -186,7 +186,7 @@ def mentioned(place: Path | Storage) -> set[str]:
     def look(name: str) -> set[str]:
         try:
             content = log.read(name)
-            return _named(parse_entry(content) if name.endswith(".json") else parse_checkpoint(content))
+            return _named(actions_of(content) if name.endswith(".json") else parse_checkpoint(content))
         except (ValueError, FileNotFoundError):
             return set()
 

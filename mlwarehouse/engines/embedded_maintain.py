@@ -16,7 +16,8 @@ from pathlib import Path
 import pyarrow as pa
 from deltalake.exceptions import DeltaError
 
-from mlwarehouse.engines.embedded_commit import StagedFile, open_table, reason, stage
+from mlwarehouse.engines.embedded_commit import StagedFile, reason, stage
+from mlwarehouse.engines.embedded_follow import open_table, write_checkpoint
 from mlwarehouse.engines.embedded_gc import Removed, collect_garbage
 from mlwarehouse.engines.embedded_log import replay
 from mlwarehouse.engines.embedded_orphans import oldest_pending, orphans
@@ -253,14 +254,6 @@ def clean(
         return collect_garbage(place, spec, retention_hours=RETENTION_HOURS, pinned=pinned, now=now)
     except (DeltaError, OSError) as error:
         raise StorageError(f"Table `{spec.name}` couldn't be cleaned: {reason(error)}") from error
-
-
-def write_checkpoint(place: Path | Storage) -> None:
-    """Write a checkpoint of a table's newest version, durably."""
-    table = open_table(place)
-    table.create_checkpoint()
-    log = storage_of(place).child("_delta_log")
-    log.sync(*(n for n in log.names() if n.startswith(f"{table.version():020d}.checkpoint")))
 
 
 def small_files(tables: EmbeddedTables, spec: TableSpec, *, small_rows: int) -> list[SmallFile]:

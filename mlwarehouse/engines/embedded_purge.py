@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlwarehouse.engines.embedded_commit import reason, stage
+from mlwarehouse.engines.embedded_follow import write_checkpoint
 from mlwarehouse.engines.embedded_log import checkpoint_names, entry_names, replay
-from mlwarehouse.engines.embedded_maintain import write_checkpoint
 from mlwarehouse.engines.embedded_orphans import orphans
 from mlwarehouse.engines.embedded_repair import ASIDE
 from mlwarehouse.engines.embedded_replace import read_file, replace_files, set_append_only

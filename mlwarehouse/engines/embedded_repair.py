@@ -12,6 +12,7 @@ import os
 import time
 import uuid
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mlwarehouse._version import __version__
-from mlwarehouse.disk import sync_path
+from mlwarehouse.disk import prepared, sync_path
 from mlwarehouse.engines.embedded_checks import changed
 from mlwarehouse.engines.embedded_commit import StagedFile, stage
+from mlwarehouse.engines.embedded_follow import write_checkpoint
 from mlwarehouse.engines.embedded_log import (
     LAST_CHECKPOINT,
     DataFile,
@@ -35,7 +37,6 @@ from mlwarehouse.engines.embedded_log import (
     read_entry,
     replay,
 )
-from mlwarehouse.engines.embedded_maintain import write_checkpoint
 from mlwarehouse.engines.embedded_orphans import orphans
 from mlwarehouse.engines.embedded_replace import read_file, replace_files
 from mlwarehouse.engines.embedded_stats import column_stats
@@ -84,16 +85,10 @@ def mend_entry(folder: Path, version: int) -> None:
     }
     if path.exists():
         put_aside(folder, path)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    temporary.write_text(json.dumps({"commitInfo": info}) + "\n", encoding="utf-8")
-    sync_path(temporary)
+    content = json.dumps({"commitInfo": info}).encode() + b"\n"
     # Whoever had the same idea at this moment wins: an entry is written once.
-    try:
+    with prepared(path, content) as temporary, suppress(FileExistsError):
         os.link(temporary, path)
-    except FileExistsError:
-        pass
-    finally:
-        temporary.unlink()
     sync_path(path.parent)
 
 

@@ -23,7 +23,8 @@ from deltalake.transaction import AddAction, RemoveAction
 
 from mlwarehouse._version import __version__
 from mlwarehouse.engines.casting import cast_strict
-from mlwarehouse.engines.embedded_commit import RETRIES, StagedFile, has_commit, open_table, reason, sync_log
+from mlwarehouse.engines.embedded_commit import RETRIES, StagedFile, has_commit, reason, sync_log
+from mlwarehouse.engines.embedded_follow import open_table
 from mlwarehouse.errors import StorageError
 from mlwarehouse.storage import Storage, storage_of
 from mlwarehouse.tables import TableSpec

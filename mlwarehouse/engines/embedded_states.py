@@ -15,8 +15,7 @@ import os
 import shutil
 import time
 import uuid
-import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,17 +29,16 @@ from deltalake.transaction import AddAction, RemoveAction
 from mlwarehouse.disk import sync_path, try_lock
 from mlwarehouse.engines.embedded_cache import folds_folder
 from mlwarehouse.engines.embedded_commit import reason, sync_log
+from mlwarehouse.engines.embedded_covers import COVERS, covered, mark
 from mlwarehouse.engines.embedded_log import entry_name
+from mlwarehouse.engines.embedded_page_files import PART_RUNS, part_of, write_pages
 from mlwarehouse.engines.embedded_sql import file_list, rows_of_files
 from mlwarehouse.engines.embedded_tables import EmbeddedTables
-from mlwarehouse.engines.embedded_tail import added_files
 from mlwarehouse.engines.render_states import fold_of_partition, nothing_kept
 from mlwarehouse.errors import StorageError
-from mlwarehouse.tables import TABLES_BY_NAME, TableSpec
+from mlwarehouse.storage import Storage
+from mlwarehouse.tables import TABLES_BY_NAME
 from mlwarehouse.tables.states import STATES, StateSpec
-
-PART_RUNS = 1 << 17
-"""Runs whose rows share a file."""
 
 REFRESH_ROWS = 50_000
 """Events behind a kept fold that are worth taking up; fewer are read as they are in a few milliseconds."""
@@ -52,6 +50,9 @@ NUMBERS = "run_numbers"
 MOST_NUMBER_FILES = 8
 NUMBERS_ROW_GROUP = 8192
 """Rows read to find one run's number."""
+
+REFRESH_AGE_S = 24 * 3600.0
+"""A kept fold is taken up when it is this old, however little came in: log entries behind it expire after a week."""
 
 ROW_GROUP = 32_768
 
@@ -110,53 +111,6 @@ def drop_states(tables: EmbeddedTables) -> None:
     shutil.rmtree(gone, ignore_errors=True)
 
 
-COVERS = "covers"
-"""The application id under which a kept fold records, as `mark`, up to where it goes."""
-
-
-def mark(tables: EmbeddedTables, source: TableSpec, version: int) -> int:
-    """A number for one version of an event table, and for no version of one restored from a backup.
-
-    Args:
-        tables: The warehouse's tables.
-        source: The event table.
-        version: The version.
-
-    Returns:
-        The version, and in the low 32 bits the check sum of its log entry; 0 in place of that for an entry that has
-        been cleaned up.
-    """
-    try:
-        entry = tables.place(source).child("_delta_log").read(entry_name(version))
-    except FileNotFoundError:
-        entry = b""
-    return version << 32 | zlib.crc32(entry)
-
-
-def covered(tables: EmbeddedTables, source: TableSpec, recorded: int | None) -> int | None:
-    """The version of an event table that a kept fold goes up to; None when it is of another table's past.
-
-    Args:
-        tables: The warehouse's tables.
-        source: The event table.
-        recorded: What the fold has under `COVERS`.
-
-    Raises:
-        OSError: The storage can't be reached.
-    """
-    if recorded is None:
-        return None
-    version = recorded >> 32
-    # Of a table in an object store, a process looks once: its handle of the table is of the same past.
-    if tables.is_remote and tables.marks.get((source.name, version)) == recorded:
-        return version
-    found = mark(tables, source, version)
-    if found != recorded:
-        return None
-    tables.marks[source.name, version] = found
-    return version
-
-
 def refresh(tables: EmbeddedTables, *, least_rows: int = REFRESH_ROWS) -> list[Refreshed]:
     """Take up into the kept folds what has been committed since.
 
@@ -173,61 +127,126 @@ def refresh(tables: EmbeddedTables, *, least_rows: int = REFRESH_ROWS) -> list[R
     Raises:
         StorageError: It failed; the kept folds are as they were.
     """
-    done = []
     with _only_refresher(tables) as may:
-        if not may:
-            return []
-        if not DeltaTable.is_deltatable(str(derived_folder(tables) / NUMBERS)):
-            # Folds without the numbers that they were made with mean nothing.
-            drop_states(tables)
-        for spec in STATES:
-            try:
-                outcome = _refresh(tables, spec, least_rows)
-            except (duckdb.Error, DeltaError, OSError) as error:
-                raise StorageError(f"The kept fold of `{spec.view}` couldn't be refreshed: {reason(error)}") from error
-            if outcome is not None:
-                done.append(outcome)
+        return _refreshed(tables, least_rows) if may else []
+
+
+def _refreshed(tables: EmbeddedTables, least_rows: int) -> list[Refreshed]:
+    done = []
+    tails = [_tail(tables, spec) for spec in STATES]
+    # Folds without the numbers that they were made with mean nothing. All are dropped before one is made.
+    if None in tails or not DeltaTable.is_deltatable(str(derived_folder(tables) / NUMBERS)):
+        drop_states(tables)
+        tails = [_tail(tables, spec) for spec in STATES]
+    for spec, tail in zip(STATES, tails, strict=True):
+        if tail is None:
+            raise StorageError(f"The kept fold of `{spec.view}` was changed by somebody else meanwhile.")
+        try:
+            outcome = _refresh(tables, spec, tail, least_rows)
+        except (duckdb.Error, DeltaError, OSError) as error:
+            raise StorageError(f"The kept fold of `{spec.view}` couldn't be refreshed: {reason(error)}") from error
+        if outcome is not None:
+            done.append(outcome)
+    if done:
+        try:
+            with _connected() as db:
+                write_pages(db, derived_folder(tables), kept_files(tables))
+        except (duckdb.Error, DeltaError, OSError) as error:
+            raise StorageError(f"The pages of runs couldn't be written: {reason(error)}") from error
     return done
 
 
-def _refresh(tables: EmbeddedTables, spec: StateSpec, least_rows: int) -> Refreshed | None:
+def kept_files(tables: EmbeddedTables) -> dict[str, list[str]]:
+    """The files of each kept fold, by view; folds that aren't kept yet are left out.
+
+    Raises:
+        DeltaError: One can't be read.
+    """
+    result = {}
+    for spec in STATES:
+        folder = derived_folder(tables) / spec.view
+        if DeltaTable.is_deltatable(str(folder)):
+            result[spec.view] = [str(folder / path) for path, _ in _files(DeltaTable(folder))]
+    return result
+
+
+def _connected() -> duckdb.DuckDBPyConnection:
+    db = duckdb.connect(config={"memory_limit": MEMORY, "autoinstall_known_extensions": "false"})
+    db.execute("SET TimeZone = 'UTC'")
+    return db
+
+
+@dataclass(frozen=True)
+class _Tail:
+    """What a kept fold hasn't taken up.
+
+    Attributes:
+        kept: The fold's table; None where it isn't kept yet.
+        start: The version of the event table that it goes up to; None where it isn't kept yet.
+        version: The event table's newest version.
+        files: Files with events behind ``start``.
+    """
+
+    kept: DeltaTable | None
+    start: int | None
+    version: int
+    files: list[str]
+
+
+def _tail(tables: EmbeddedTables, spec: StateSpec) -> _Tail | None:
+    """What is behind a view's kept fold; None where the fold can't go on."""
     source = TABLES_BY_NAME[spec.source]
     version = tables.handle(source).version()
     folder = derived_folder(tables) / spec.view
-    kept = DeltaTable(folder) if DeltaTable.is_deltatable(str(folder)) else None
-    start = covered(tables, source, kept.transaction_version(COVERS)) if kept is not None else None
-    if kept is not None and start is None:
-        # The event table was restored from a backup, or its log cleaned up.
-        drop_states(tables)
-        kept = None
-    files = added_files(tables, source, start, version)
-    if files is None:
-        # What came in since can't be told any more: start over from all that is there.
-        drop_states(tables)
-        kept, files = None, tables.at(source, version)[1]
-    with duckdb.connect(config={"memory_limit": MEMORY, "autoinstall_known_extensions": "false"}) as db:
-        db.execute("SET TimeZone = 'UTC'")
-        if not files:
-            return None
+    try:
+        if not DeltaTable.is_deltatable(str(folder)):
+            files = tables.added_files(source, None, version)
+            # The log doesn't go back to the start any more: everything is in what is there now.
+            return _Tail(None, None, version, tables.at(source, version)[1] if files is None else files)
+        kept = DeltaTable(folder)
+        start = covered(tables, source, kept.transaction_version(COVERS))
+        # Else the event table was restored from a backup, or its log cleaned up; or what came in since can't be told.
+        files = None if start is None else tables.added_files(source, start, version)
+    except (DeltaError, OSError) as error:
+        raise StorageError(f"The kept fold of `{spec.view}` couldn't be refreshed: {reason(error)}") from error
+    return None if files is None else _Tail(kept, start, version, files)
+
+
+def _is_late(place: Storage, start: int, version: int) -> bool:
+    """Whether a fold that goes up to one version is to be taken up to another, however few events are between them."""
+    if version - start >= REFRESH_COMMITS:
+        return True
+    if version <= start:
+        return False
+    entry = place.child("_delta_log").info(entry_name(start))
+    return entry is None or time.time() - entry.modified_at > REFRESH_AGE_S
+
+
+def _refresh(tables: EmbeddedTables, spec: StateSpec, since: _Tail, least_rows: int) -> Refreshed | None:
+    source = TABLES_BY_NAME[spec.source]
+    folder = derived_folder(tables) / spec.view
+    kept, start, version, files = since.kept, since.start, since.version, since.files
+    if not files:
+        return None
+    with _connected() as db:
         db.execute(f"CREATE VIEW raw AS {rows_of_files(source, files)}")
         (n_events,) = db.execute("SELECT count(*) FROM raw").fetchone() or (0,)
-        is_late = start is not None and version - start >= REFRESH_COMMITS
+        is_late = start is not None and _is_late(tables.place(source), start, version)
         if not n_events or (kept is not None and n_events < least_rows and not is_late):
             return None
         numbers = _number(tables, db)
         db.execute(f"CREATE VIEW run_numbers AS SELECT id, number FROM read_parquet({file_list(numbers)})")
-        db.execute("CREATE TABLE numbers AS SELECT * FROM run_numbers SEMI JOIN raw ON id = run_id")
-        db.execute(
-            "CREATE VIEW tail AS SELECT raw.* REPLACE (number AS run_id) FROM raw INNER JOIN numbers ON id = run_id"
-        )
-        parts = [p for (p,) in db.execute(f"SELECT DISTINCT number // {PART_RUNS} FROM numbers ORDER BY 1").fetchall()]
         old = _parts(kept) if kept is not None else {}
         folder.mkdir(parents=True, exist_ok=True)
         adds: list[AddAction | RemoveAction] = []
         now_ms = time.time_ns() // 1_000_000
-        for part in parts:
+        parts = _files_by_part(db, files)
+        for part, sources in parts.items():
+            # The names first, of one part only: a small table to look each event's run up in.
             db.execute(
-                f"CREATE OR REPLACE VIEW tail_{spec.source} AS SELECT * FROM tail WHERE run_id // {PART_RUNS} = {part}"
+                f"CREATE OR REPLACE TEMP TABLE tail_{spec.source} AS SELECT raw.* REPLACE (number AS run_id) "
+                f"FROM ({rows_of_files(source, sources)}) AS raw INNER JOIN "
+                f"(SELECT * FROM run_numbers WHERE number // {PART_RUNS} = {part}) AS numbers ON id = run_id"
             )
             _attach_old(db, spec, folder, old.get(part))
             adds.append(_write(db, fold_of_partition(spec), folder, part, now_ms, ROW_GROUP))
@@ -238,6 +257,22 @@ def _refresh(tables: EmbeddedTables, spec: StateSpec, least_rows: int) -> Refres
         _commit(kept, folder, adds, Transaction(COVERS, mark(tables, source, version)))
         kept.vacuum(retention_hours=RETENTION_HOURS, enforce_retention_duration=False, dry_run=False)
     return Refreshed(spec.view, n_events, len(parts))
+
+
+def _files_by_part(db: duckdb.DuckDBPyConnection, files: Sequence[str]) -> dict[int, list[str]]:
+    """Which of some files of events have any of a part's runs, by part.
+
+    Runs of one part have begun about the same time, and so have the events of a file: a part's events are in few files,
+    and looking through them all once spares looking through them all for each part.
+    """
+    rows = db.execute(
+        f"SELECT DISTINCT number // {PART_RUNS} AS part, filename FROM run_numbers INNER JOIN (SELECT DISTINCT run_id, "
+        f"filename FROM read_parquet({file_list(files)}, filename = true)) ON id = run_id ORDER BY part, filename"
+    ).fetchall()
+    result: dict[int, list[str]] = {}
+    for part, file in rows:
+        result.setdefault(part, []).append(file)
+    return result
 
 
 def _attach_old(db: duckdb.DuckDBPyConnection, spec: StateSpec, folder: Path, file: tuple[str, int] | None) -> None:
@@ -324,4 +359,4 @@ def _files(table: DeltaTable) -> list[tuple[str, int]]:
 
 
 def _parts(table: DeltaTable) -> dict[int, tuple[str, int]]:
-    return {int(path.partition("-")[0]): (path, size) for path, size in _files(table)}
+    return {part_of(path): (path, size) for path, size in _files(table)}

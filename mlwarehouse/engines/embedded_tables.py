@@ -8,35 +8,19 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from deltalake import DeltaTable
-from deltalake import Field as DeltaField
-from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
-from deltalake.schema import PrimitiveType
+from deltalake.exceptions import DeltaError, TableNotFoundError
 
+from mlwarehouse.engines.base import Txn
 from mlwarehouse.engines.embedded_cache import FileCache
-from mlwarehouse.engines.embedded_commit import CHECKPOINT_INTERVAL, open_table, reason, sync_log
+from mlwarehouse.engines.embedded_commit import reason
+from mlwarehouse.engines.embedded_follow import NewestTable, TableLog, has_reached, open_table
+from mlwarehouse.engines.embedded_past import gone
+from mlwarehouse.engines.embedded_schema import check_features, check_known, check_writable, evolve_table, make_table
+from mlwarehouse.engines.embedded_tail import Known, added_by_version, added_names, feed_gone
 from mlwarehouse.engines.pins import read_pins
-from mlwarehouse.errors import StorageError, UnsupportedTableError
+from mlwarehouse.errors import StorageError
 from mlwarehouse.storage import LocalStorage, Storage, storage_of
 from mlwarehouse.tables import TableSpec
-
-CONFIGURATION: dict[str, str | None] = {
-    "delta.appendOnly": "true",
-    "delta.enableChangeDataFeed": "true",
-    "delta.checkpointInterval": str(CHECKPOINT_INTERVAL),
-}
-"""Properties of every table. Log entries expire after Delta's default of 30 days; transaction ids never do."""
-
-ALLOWED_FEATURES = frozenset({"appendOnly", "invariants", "checkConstraints", "changeDataFeed", "generatedColumns"})
-"""Table features that any reader and writer in use understands. (A legacy writer version implies some of them.)"""
-
-DELTA_TYPES = {
-    "string": "string",
-    "long": "long",
-    "integer": "integer",
-    "double": "double",
-    "boolean": "boolean",
-    "timestamp": "timestamp",
-}
 
 
 class EmbeddedTables:
@@ -48,7 +32,7 @@ class EmbeddedTables:
         storage: Where the tables are.
         is_remote: Whether they are in an object store, so that files are asked as copies.
         entries: What is known of log entries there, see `embedded_tail`.
-        marks: Likewise, see `embedded_states.mark`.
+        marks: Likewise, see `embedded_covers.mark`.
     """
 
     def __init__(self, folder: Path | Storage) -> None:
@@ -56,10 +40,11 @@ class EmbeddedTables:
         self.storage = storage_of(folder)
         # Files in a local folder are read where they are.
         self._cache = None if isinstance(self.storage, LocalStorage) else FileCache(self.storage)
-        self._handles: dict[str, DeltaTable] = {}
+        self._handles: dict[str, NewestTable] = {}
+        self._logs: dict[str, TableLog] = {}
         self._lock = threading.Lock()
         self.is_remote = self._cache is not None
-        self.entries: dict[tuple[str, int], list[str]] = {}
+        self.entries: Known = {}
         self.marks: dict[tuple[str, int], int] = {}
 
     @property
@@ -96,7 +81,7 @@ class EmbeddedTables:
             raise StorageError(f"Table `{spec.name}` in `{self.storage.uri}` can't be read: {reason(error)}") from error
 
     def create(self, specs: Sequence[TableSpec]) -> None:
-        """Create the tables that aren't there; add the columns that older ones lack.
+        """Create the tables that aren't there; add the columns and properties that older ones lack.
 
         Raises:
             UnsupportedTableError: A table has features that this release must not write.
@@ -107,31 +92,11 @@ class EmbeddedTables:
             options = None if place.delta_options is None else dict(place.delta_options)
             try:
                 if DeltaTable.is_deltatable(place.uri, storage_options=options):
-                    self._evolve(spec)
-                    continue
-                place.make()
-                self._make(spec, place, options)
+                    evolve_table(place, spec)
+                else:
+                    make_table(place, spec)
             except (DeltaError, OSError) as error:
                 raise StorageError(f"Table `{spec.name}` can't be created in `{place.uri}`: {reason(error)}") from error
-
-    def _make(self, spec: TableSpec, place: Storage, options: dict[str, str] | None) -> None:
-        try:
-            DeltaTable.create(
-                place.uri,
-                schema=spec.arrow_schema(),
-                mode="ignore",
-                name=spec.name,
-                description=spec.grain,
-                configuration=CONFIGURATION,
-                storage_options=options,
-            )
-        except CommitFailedError:
-            # Another process has made it at this moment.
-            if not DeltaTable.is_deltatable(place.uri, storage_options=options):
-                raise
-        log = place.child("_delta_log")
-        log.sync(*log.names())
-        place.sync()
 
     def handle(self, spec: TableSpec) -> DeltaTable:
         """The table at its newest version. Shared: don't load another version on it.
@@ -141,29 +106,61 @@ class EmbeddedTables:
             UnsupportedTableError: It has features that this release must not read.
         """
         with self._lock:
-            table = self._handles.get(spec.name)
+            if spec.name not in self._handles:
+                self._handles[spec.name] = NewestTable(self.place(spec), lambda table: check_features(spec, table))
+            handle = self._handles[spec.name]
             try:
-                if table is None:
-                    table = open_table(self.place(spec))
-                    check_features(spec, table)
-                    self._handles[spec.name] = table
-                else:
-                    checked = table.version()
-                    table.update_incremental()
-                    if table.version() != checked:
-                        check_features(spec, table)
-            except UnsupportedTableError:
-                self._handles.pop(spec.name, None)
-                raise
-            except TableNotFoundError as error:
-                raise StorageError(
-                    f"Table `{spec.name}` isn't in `{self.storage.uri}`; run `mlwarehouse doctor`."
-                ) from error
-            except (DeltaError, OSError):
-                # A handle so old that the log has been cleaned up behind it: open anew, once.
-                self._handles.pop(spec.name, None)
-                table = self._reopened(spec)
-            return table
+                try:
+                    return handle.get()
+                except TableNotFoundError:
+                    raise
+                except (DeltaError, OSError):
+                    # So old that the log has been cleaned up behind it, perhaps: open anew, once.
+                    return handle.get()
+            except (DeltaError, OSError) as error:
+                raise self._unreadable(spec, error) from error
+
+    def log(self, spec: TableSpec) -> TableLog | None:
+        """The log of a table as commits know it, up to date; None for one in an object store.
+
+        Raises:
+            StorageError: The table isn't there or can't be read.
+            UnsupportedTableError: It has features, or columns of a later release, that this one must not write.
+        """
+        if not isinstance(self.storage, LocalStorage):
+            return None
+        with self._lock:
+            if spec.name not in self._logs:
+                self._logs[spec.name] = TableLog(self.path(spec), lambda table: check_writable(spec, table))
+            log = self._logs[spec.name]
+        try:
+            log.follow()
+        except (DeltaError, OSError) as error:
+            raise self._unreadable(spec, error) from error
+        return log
+
+    def has_applied(self, spec: TableSpec, txns: Sequence[Txn]) -> bool:
+        """Whether a table has the first of these transactions already, so that a commit with them adds nothing.
+
+        Raises:
+            StorageError: The table isn't there or can't be read.
+            UnsupportedTableError: It has features, or columns of a later release, that this one must not write.
+        """
+        # The look at the table comes first also without transactions: it checks what may be written at all.
+        log = self.log(spec)
+        if log is not None:
+            try:
+                return bool(txns) and log.has(txns[0])
+            except (DeltaError, OSError) as error:
+                raise self._unreadable(spec, error) from error
+        table = self.handle(spec)
+        check_known(spec, table)
+        return bool(txns) and has_reached(table.transaction_version(txns[0].app_id), txns[0])
+
+    def _unreadable(self, spec: TableSpec, error: DeltaError | OSError) -> StorageError:
+        if isinstance(error, TableNotFoundError):
+            return StorageError(f"Table `{spec.name}` isn't in `{self.storage.uri}`; run `mlwarehouse doctor`.")
+        return StorageError(f"Table `{spec.name}` in `{self.place(spec).uri}` can't be read: {reason(error)}")
 
     def state(self, spec: TableSpec, app_id: str) -> tuple[int, int | None]:
         """The newest version of a table, and the last transaction number of ``app_id`` in it."""
@@ -182,36 +179,113 @@ class EmbeddedTables:
             The version, and the absolute local paths of its files, or of copies of them.
 
         Raises:
-            StorageError: That version isn't there any more, or never was; or its files can't be fetched.
+            SnapshotGoneError: That version can't be read any more, or never was there.
+            StorageError: The table can't be read, or its files can't be fetched.
         """
-        version, names = self.names_at(spec, version)
+        found, names, newest = self._names(spec, version)
         try:
-            return version, self.here(spec, names)
+            return found, self.here(spec, names)
+        except FileNotFoundError as error:
+            if found != newest:
+                raise gone(self.place(spec), spec, found, newest, "files of it are gone") from error
+            raise self._unfetched(spec, error) from error
         except OSError as error:
-            raise StorageError(f"Files of table `{spec.name}` can't be fetched: {reason(error)}") from error
+            raise self._unfetched(spec, error) from error
 
-    def names_at(self, spec: TableSpec, version: int | None) -> tuple[int, list[str]]:
-        """One version of a table, and the names of its files in the table's folder; see `at`.
+    def names_at(self, spec: TableSpec, version: int) -> list[str]:
+        """The names of a version's files in the table's folder, which are all there.
 
         Raises:
-            StorageError: That version isn't there any more, or never was.
+            SnapshotGoneError: That version can't be read any more, or never was there.
+            StorageError: The table can't be read.
         """
-        table = self.handle(spec)
+        _, names, newest = self._names(spec, version)
+        if self.is_remote and version != newest:
+            try:
+                there = set(self.place(spec).names())
+            except OSError as error:
+                raise self._unreadable(spec, error) from error
+            self._refuse_missing(spec, version, newest, names, sum(name not in there for name in names))
+        return [name.rpartition("/")[2] for name in names]
+
+    def added(self, spec: TableSpec, after: int, until: int) -> list[tuple[int, str]]:
+        """The files that brought new rows between two versions.
+
+        Args:
+            spec: The table.
+            after: The version behind which to look.
+            until: The last version to look at.
+
+        Returns:
+            The version that a file came with, and its absolute local path or that of a copy; oldest version first.
+
+        Raises:
+            SnapshotGoneError: It can't be told any more.
+            StorageError: The table can't be read, or its files can't be fetched.
+        """
+        newest = self.handle(spec).version()
+        if max(after, until) > newest:
+            raise gone(self.place(spec), spec, max(after, until), newest, "")
+        try:
+            found = added_by_version(self.place(spec), spec, after, until, self.entries)
+            paths = self.here(spec, [name for _, name in found])
+        except FileNotFoundError as error:
+            raise feed_gone(spec, after, "a file was replaced by maintenance long ago and is removed") from error
+        except OSError as error:
+            raise self._unfetched(spec, error) from error
+        return [(version, path) for (version, _), path in zip(found, paths, strict=True)]
+
+    def added_files(self, spec: TableSpec, after: int | None, until: int) -> list[str] | None:
+        """As `added`, for those who can start over from all that there is.
+
+        Args:
+            spec: The table.
+            after: The version behind which to look; None for all from the first on.
+            until: The last version to look at.
+
+        Returns:
+            Absolute paths of the files, or of copies of them; None when it can't be told any more: a log entry or a
+            file is gone, or rows were removed.
+
+        Raises:
+            OSError: The storage can't be reached.
+        """
+        try:
+            found = added_names(self.place(spec), spec, -1 if after is None else after, until, self.entries)
+            paths = self.here(spec, [name for _, name in found])
+        except (LookupError, FileNotFoundError):
+            return None
+        return paths if self.is_remote or all(Path(path).exists() for path in paths) else None
+
+    def _names(self, spec: TableSpec, version: int | None) -> tuple[int, list[str], int]:
+        """One version of a table, the names of its files, and the newest version.
+
+        Files of an older version in a local folder are there; in an object store they aren't looked for.
+        """
+        place, table = self.place(spec), self.handle(spec)
         with self._lock:
             newest = table.version()
-            if version is not None and version != newest:
-                try:
-                    table = open_table(self.place(spec), version=version)
-                except (DeltaError, OSError) as error:
-                    kept = self._pinned(spec, version)
-                    if kept is not None:
-                        return version, kept
-                    raise StorageError(
-                        f"Table `{spec.name}` can't be read at version {version}; its newest is {newest}: "
-                        f"{reason(error)}"
-                    ) from error
-            # delta-rs gives paths as parts of addresses, where a space is %20.
-            return table.version(), [unquote(uri.rpartition("/")[2]) for uri in table.file_uris()]
+            if version is None or version == newest:
+                return newest, _names_of(place, table), newest
+        try:
+            names = _names_of(place, open_table(place, version=version))
+        except (DeltaError, OSError) as error:
+            kept = self._pinned(spec, version)
+            if kept is None:
+                raise gone(place, spec, version, newest, reason(error).rstrip(".")) from error
+            names = kept
+        if not self.is_remote:
+            n_missing = sum(not Path(path).exists() for path in self.here(spec, names))
+            self._refuse_missing(spec, version, newest, names, n_missing)
+        return version, names, newest
+
+    def _refuse_missing(self, spec: TableSpec, version: int, newest: int, names: Sequence[str], n_missing: int) -> None:
+        if n_missing:
+            why = f"{n_missing} of its {len(names)} files are gone"
+            raise gone(self.place(spec), spec, version, newest, why)
+
+    def _unfetched(self, spec: TableSpec, error: OSError) -> StorageError:
+        return StorageError(f"Files of table `{spec.name}` can't be fetched: {reason(error)}")
 
     def here(self, spec: TableSpec, names: Sequence[str]) -> list[str]:
         """Absolute local paths of files of a table, or of copies of them, in the same order.
@@ -221,7 +295,8 @@ class EmbeddedTables:
         """
         if self._cache is None:
             folder = self.place(spec).uri
-            return [f"{folder}/{name}" for name in names]
+            # delta-rs resolves links: files of a table behind one have names of their own.
+            return [name if name.startswith("/") else f"{folder}/{name}" for name in names]
         return self._cache.fetch(spec.name, names)
 
     def note_purge(self) -> None:
@@ -246,71 +321,14 @@ class EmbeddedTables:
             self._cache.heed_purges(once=once)
 
     def _pinned(self, spec: TableSpec, version: int) -> list[str] | None:
-        """The files of a version whose log is cleaned up, if a kept pin names them."""
+        """The files of a version, if a kept snapshot names them: it outlives the log."""
         for pin in read_pins(self.storage.parent).values():
-            if pin.snapshot.versions.get(spec.name) == version:
+            if pin.kept.snapshot.versions.get(spec.name) == version:
                 return list(pin.files[spec.name])
         return None
 
-    def _reopened(self, spec: TableSpec) -> DeltaTable:
-        try:
-            table = open_table(self.place(spec))
-        except (DeltaError, OSError) as error:
-            raise StorageError(
-                f"Table `{spec.name}` in `{self.place(spec).uri}` can't be read: {reason(error)}"
-            ) from error
-        check_features(spec, table)
-        self._handles[spec.name] = table
-        return table
 
-    def _evolve(self, spec: TableSpec) -> None:
-        """Add declared columns that the table lacks; a column it has and we don't know stays and is null for us."""
-        place = self.place(spec)
-        table = open_table(place)
-        check_features(spec, table)
-        there = {f.name for f in table.schema().fields}
-        missing = [c for c in spec.all_columns if c.name not in there]
-        for column in missing:
-            if column.since == 1 or not column.nullable:
-                raise UnsupportedTableError(
-                    f"Table `{spec.name}` in `{place.uri}` lacks the column `{column.name}`, which each "
-                    "release has had: it isn't a table of this package, or it is damaged."
-                )
-        if missing:
-            table.alter.add_columns(
-                [DeltaField(c.name, PrimitiveType(DELTA_TYPES[c.type]), nullable=True) for c in missing]
-            )
-            sync_log(place, table.version() - 1, table.version())
-
-
-def check_features(spec: TableSpec, table: DeltaTable) -> None:
-    """Refuse a table with features that not every reader understands.
-
-    Raises:
-        UnsupportedTableError: Names the features.
-    """
-    protocol = table.protocol()
-    features = {*(protocol.reader_features or ()), *(protocol.writer_features or ())}
-    configuration = table.metadata().configuration
-    if configuration.get("delta.columnMapping.mode", "none") != "none":
-        features.add("columnMapping")
-    unknown = sorted(features - ALLOWED_FEATURES)
-    if unknown:
-        raise UnsupportedTableError(
-            f"Table `{spec.name}` uses the Delta features {', '.join(unknown)}, which not every reader understands; "
-            "mlwarehouse neither reads nor writes it. Rewrite it without them."
-        )
-
-
-def check_known(spec: TableSpec, table: DeltaTable) -> None:
-    """Refuse to write a table that has columns of a later schema version: its rows would lack what others rely on.
-
-    Raises:
-        UnsupportedTableError: Names the columns.
-    """
-    unknown = sorted({f.name for f in table.schema().fields} - {c.name for c in spec.all_columns})
-    if unknown:
-        raise UnsupportedTableError(
-            f"Table `{spec.name}` has the columns {', '.join(unknown)} of a later schema version than "
-            f"{spec.version}, which this release knows: it is read and not written. Upgrade mlwarehouse."
-        )
+def _names_of(place: Storage, table: DeltaTable) -> list[str]:
+    # delta-rs gives paths as parts of addresses, where a space is %20.
+    root = f"{place.uri}/"
+    return [unquote(uri.removeprefix("file://")).removeprefix(root) for uri in table.file_uris()]

@@ -3,94 +3,105 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Iterator
 from urllib.parse import unquote
 
 from mlwarehouse.engines.embedded_log import entry_name
-from mlwarehouse.engines.embedded_tables import EmbeddedTables
-from mlwarehouse.storage import read_many
+from mlwarehouse.errors import SnapshotGoneError
+from mlwarehouse.storage import LocalStorage, Storage, read_many
 from mlwarehouse.tables import TableSpec
 
 MOST_ENTRIES = 100_000
-"""Log entries that a process remembers; then it starts over."""
+"""Log entries of tables in an object store that a process remembers; then it starts over."""
+
+Known = dict[tuple[str, int], list[str]]
+"""Files that a log entry of a table in an object store brought, by the table's name and the version."""
 
 
-def added_files(tables: EmbeddedTables, spec: TableSpec, after: int | None, until: int) -> list[str] | None:
-    """The files that brought new rows into a table.
+def added_names(place: Storage, spec: TableSpec, after: int, until: int, known: Known) -> list[tuple[int, str]]:
+    """The files that brought new rows into a table, with the versions that they came with.
 
     Compaction adds files, too, and says of itself that it changes no data: those are left out, and what they replaced
-    stays there for the retention.
+    stays there for the retention. Whether a file is still there isn't looked at.
 
     Args:
-        tables: The warehouse's tables.
+        place: The table's folder.
         spec: The table.
-        after: The version behind which to look; None for all from the first on.
+        after: The version behind which to look; -1 for all.
         until: The last version to look at.
+        known: What this process has learnt of entries in an object store, where each is fetched once.
 
     Returns:
-        Absolute paths of the files, or of copies of them; None when it can't be told any more: a log entry or a file
-        is gone, or rows were removed.
+        Version and name of each file, oldest version first.
 
     Raises:
+        LookupError: It can't be told any more; says why.
         OSError: The storage can't be reached.
     """
-    names: list[str] = []
-    versions = range(0 if after is None else after + 1, until + 1)
-    for found in _remote(tables, spec, versions) if tables.is_remote else map(_local(tables, spec), versions):
-        if found is None:
-            return None
-        names += found
-    try:
-        paths = tables.here(spec, names)
-    except FileNotFoundError:
-        return None
-    if not tables.is_remote and not all(Path(path).exists() for path in paths):
-        return None
-    return paths
-
-
-def _local(tables: EmbeddedTables, spec: TableSpec) -> Callable[[int], list[str] | None]:
-    """What looks into an entry of a log in a local folder."""
-    log = tables.path(spec) / "_delta_log"
-
-    def look(version: int) -> list[str] | None:
-        try:
-            return _added((log / entry_name(version)).read_bytes())
-        except FileNotFoundError:
-            return None
-
-    return look
-
-
-def _remote(tables: EmbeddedTables, spec: TableSpec, versions: range) -> list[list[str] | None]:
-    """What entries of a log in an object store say; an entry never changes, so each is fetched once a process.
-
-    A purge replaces entries by ones that remove rows, so what a process remembers of those before can't mislead it.
-    """
-    if len(tables.entries) > MOST_ENTRIES:
-        tables.entries.clear()
-    unknown = [v for v in versions if (spec.name, v) not in tables.entries]
-    log = tables.place(spec).child("_delta_log")
-    contents = read_many(log, [entry_name(v) for v in unknown])
+    versions = range(after + 1, until + 1)
+    if isinstance(place, LocalStorage):
+        return [(version, name) for version, entry in _read(place, versions) for name in _added(version, entry)]
+    # A purge replaces entries by ones that remove rows, so what is remembered of those before can't mislead.
+    if len(known) > MOST_ENTRIES:
+        known.clear()
+    unknown = [v for v in versions if (spec.name, v) not in known]
+    contents = read_many(place.child("_delta_log"), [entry_name(v) for v in unknown])
     for version in unknown:
-        content = contents[entry_name(version)]
-        found = None if content is None else _added(content)
-        if found is None:
-            return [None]
-        tables.entries[spec.name, version] = found
-    return [tables.entries[spec.name, v] for v in versions]
+        known[spec.name, version] = _added(version, contents[entry_name(version)])
+    return [(version, name) for version in versions for name in known[spec.name, version]]
 
 
-def _added(entry: bytes) -> list[str] | None:
-    """The names of the files whose rows an entry brought; None when it took rows away."""
+def added_by_version(place: Storage, spec: TableSpec, after: int, until: int, known: Known) -> list[tuple[int, str]]:
+    """As `added_names`, for those who can't start over by themselves.
+
+    Files in a local folder are there; those in an object store are found missing when they are fetched.
+
+    Raises:
+        SnapshotGoneError: It can't be told any more.
+        OSError: The storage can't be reached.
+    """
+    try:
+        added = added_names(place, spec, after, until, known)
+    except LookupError as error:
+        raise feed_gone(spec, after, error.args[0]) from error
+    if isinstance(place, LocalStorage):
+        here = set(place.names())
+        for version, name in added:
+            if name not in here:
+                why = f"a file of version {version} was replaced by maintenance long ago and is removed"
+                raise feed_gone(spec, after, why)
+    return added
+
+
+def feed_gone(spec: TableSpec, after: int, why: str) -> SnapshotGoneError:
+    """The error about new rows that can't be told any more."""
+    return SnapshotGoneError(
+        f"What came into table `{spec.name}` after version {after} can't be told any more: {why}. Start over: take a "
+        "`snapshot()`, read the state in it, and pass it as `since`."
+    )
+
+
+def _read(place: Storage, versions: range) -> Iterator[tuple[int, bytes | None]]:
+    """The entries of a log in a local folder, one after another."""
+    log = place.child("_delta_log")
+    for version in versions:
+        try:
+            yield version, log.read(entry_name(version))
+        except FileNotFoundError:
+            yield version, None
+
+
+def _added(version: int, entry: bytes | None) -> list[str]:
+    """The names of the files whose rows an entry brought."""
+    if entry is None:
+        raise LookupError(f"its log entry {version} is gone")
     found: list[str] = []
     for line in entry.splitlines():
         if b'"dataChange":true' not in line:
             continue
         action = json.loads(line)
         if "remove" in action:
-            return None
+            raise LookupError(f"rows were taken out in version {version}, by a purge or a repair")
         if "add" in action:
             found.append(unquote(action["add"]["path"]))
     return found

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from functools import cache
 
-import sqlglot
 from sqlglot import exp
-from sqlglot.errors import ParseError, SqlglotError
+from sqlglot.dialects.dialect import Dialect, Dialects
+from sqlglot.errors import ParseError, SqlglotError, TokenError
+from sqlglot.tokenizer_core import Token
 
 from mlwarehouse.errors import SqlError, did_you_mean
 from mlwarehouse.tables.views import view
@@ -16,12 +18,36 @@ OWN_DIALECT = "duckdb"
 """The dialect of `sql/` and of `sql()` unless told otherwise."""
 
 
-def parse_select(sql: str, *, dialect: str = OWN_DIALECT) -> exp.Query:
+DIALECTS: tuple[str, ...] = tuple(sorted(dialect.value for dialect in Dialects if dialect.value))
+"""The dialects that a question may be written in."""
+
+_ALIASES = {"postgresql": "postgres", "mssql": "tsql", "sqlserver": "tsql", "sparksql": "spark", "mariadb": "mysql"}
+
+
+def known_dialect(name: str) -> str:
+    """The dialect of a name, whatever its capitals.
+
+    Raises:
+        SqlError: There is none.
+    """
+    given = name.strip().lower()
+    given = _ALIASES.get(given, given)
+    if given not in DIALECTS:
+        raise SqlError(
+            f"There is no SQL dialect `{name}`.{did_you_mean(given, DIALECTS)} The dialects are {', '.join(DIALECTS)}."
+        )
+    return given
+
+
+def parse_select(
+    sql: str, *, dialect: str = OWN_DIALECT, rewrite: Callable[[list[Token]], list[Token]] | None = None
+) -> exp.Query:
     """Parse one `SELECT`.
 
     Args:
         sql: The question.
-        dialect: Any dialect that sqlglot reads.
+        dialect: An entry of `DIALECTS`.
+        rewrite: Changes the tokens before they are parsed.
 
     Returns:
         Its tree.
@@ -30,9 +56,11 @@ def parse_select(sql: str, *, dialect: str = OWN_DIALECT) -> exp.Query:
         SqlError: It doesn't parse, is more than one statement, or isn't a `SELECT`.
     """
     try:
-        trees = [t for t in sqlglot.parse(sql, dialect=dialect) if t is not None]
+        reader = Dialect.get_or_raise(dialect)
+        tokens = reader.tokenize(sql)
+        trees = [t for t in reader.parser().parse(rewrite(tokens) if rewrite else tokens, sql) if t is not None]
     except (SqlglotError, ValueError) as error:
-        raise SqlError(f"The SQL doesn't parse as {dialect}: {first_line(error)}") from error
+        raise SqlError(f"The SQL doesn't parse as {dialect}: {first_line(error, sql)}") from error
     if len(trees) != 1:
         raise SqlError(f"One SQL statement is needed; {len(trees)} were given.")
     tree = trees[0]
@@ -66,7 +94,10 @@ def check_marks(marks: frozenset[str], parameters: Mapping[str, object] | None) 
     """
     given = set(parameters or ())
     if any(not mark.isidentifier() for mark in marks):
-        raise SqlError("Parameters are marked by name, as `$name`; this question has one without a name.")
+        raise SqlError(
+            "This question has a parameter's mark without a name; mark it by name, as `$name`, or give the values as a "
+            "list."
+        )
     if missing := sorted(marks - given):
         raise SqlError(f"The question has the parameter `${missing[0]}`, and no value was given for it.")
     if unused := sorted(given - marks):
@@ -121,9 +152,22 @@ def view_tree(name: str) -> exp.Query:
     return parse_select(view(name).sql)
 
 
-def first_line(error: Exception) -> str:
-    """What sqlglot says, without the text it points into."""
+def first_line(error: Exception, text: str = "") -> str:
+    """What sqlglot says of a text on one line, with the place in it."""
     if isinstance(error, ParseError) and error.errors:
         first = error.errors[0]
-        return f"{first.get('description')} at line {first.get('line')}, column {first.get('col')}."
+        near = str(first.get("highlight") or "")
+        column = int(first.get("col") or 1) - max(len(near) - 1, 0)  # sqlglot counts to the word's end
+        where = f"line {first.get('line')}, column {column}"
+        description = str(first.get("description")).rstrip(".")
+        if description.startswith("Required keyword"):
+            return f"something is missing after `{near}` at {where}." if near else f"something is missing at {where}."
+        return f"{description} near `{near}` at {where}." if near else f"{description} at {where}."
+    if isinstance(error, TokenError):
+        found = re.search(r"Missing (\S+) from (\d+):(\d+)", f"{error} {error.__cause__}")
+        if found:
+            offset = int(found[3])  # sqlglot's "column" counts from the beginning of the text
+            column = offset - text.rfind("\n", 0, offset)
+            return f"the {found[1]} that opens at line {found[2]}, column {column} isn't closed."
+        return "a quote or a comment isn't closed."
     return str(error).strip().splitlines()[0]

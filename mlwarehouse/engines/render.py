@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import ClassVar
+from typing import ClassVar, TypeAlias, TypeVar
 
 import sqlglot
 from sqlglot import exp
@@ -24,6 +24,22 @@ from mlwarehouse.tables import TABLES_BY_NAME
 from mlwarehouse.tables.states import NUMBERED, STATES_BY_VIEW
 from mlwarehouse.tables.views import REPORTS, VIEWS
 
+Unsettled: TypeAlias = frozenset[str] | None
+"""The views whose kept folds have events behind them; None where folds aren't kept."""
+_Pattern = TypeVar("_Pattern", exp.Like, exp.ILike)
+
+
+def _with_backslashes_doubled(node: _Pattern) -> _Pattern:
+    """In a pattern of Spark's a backslash takes the next character's meaning, where nothing else is said."""
+    if isinstance(node.parent, exp.Escape) or isinstance(node.expression, exp.All | exp.Any | exp.Tuple):
+        return node
+    backslash = exp.Anonymous(this="CHR", expressions=[exp.Literal.number(92)])
+    doubled = exp.Anonymous(this="CONCAT", expressions=[backslash, backslash.copy()])
+    result = node.copy()
+    pattern = exp.Anonymous(this="REPLACE", expressions=[node.expression.copy(), backslash.copy(), doubled])
+    result.set("expression", pattern)
+    return result
+
 
 class NestingSpark(Spark):
     """Spark's dialect, which can nest common table expressions.
@@ -32,20 +48,28 @@ class NestingSpark(Spark):
     """
 
     class Generator(SparkGenerator):
-        """Spark's generator, without the lifting."""
+        """Spark's generator, without the lifting, and with patterns in which a backslash is a backslash."""
 
         EXPRESSIONS_WITHOUT_NESTED_CTES: ClassVar[set[type[exp.Expr]]] = set()
 
+        def like_sql(self, expression: exp.Like) -> str:
+            """A pattern without an escape character, as in DuckDB."""
+            return super().like_sql(_with_backslashes_doubled(expression))
 
-def needed(tree: exp.Expr, *, kept: bool = False) -> tuple[tuple[str, ...], frozenset[str]]:
+        def ilike_sql(self, expression: exp.ILike) -> str:
+            """The same, whatever the case."""
+            return super().ilike_sql(_with_backslashes_doubled(expression))
+
+
+def needed(tree: exp.Expr, *, kept: Unsettled = None) -> tuple[tuple[str, ...], frozenset[str]]:
     """What a query needs.
 
     Args:
         tree: The query.
-        kept: Whether the views that have kept folds read these.
+        kept: Whether, and how, the views that have kept folds read these.
 
     Returns:
-        The names of the views, each after those it depends on, and the names of the tables; with ``kept``, those of
+        The names of the views, each after those it depends on, and the names of the tables; with kept folds, those of
         `mlwarehouse.engines.render_states` are among them.
 
     Raises:
@@ -73,16 +97,19 @@ def needed(tree: exp.Expr, *, kept: bool = False) -> tuple[tuple[str, ...], froz
 
 
 @cache
-def _body(name: str, kept: bool) -> exp.Query | None:
+def _body(name: str, kept: Unsettled) -> exp.Query | None:
     """The tree of a view, a report or a numbered view; None for a table's name."""
     if name in NUMBERED:
-        return over_state(NUMBERED[name]) if kept else numbered_over_view(NUMBERED[name])
+        view = NUMBERED[name]
+        return numbered_over_view(view) if kept is None else over_state(view, is_settled=view not in kept)
     if name not in VIEWS and name not in REPORTS:
         return None
-    return over_numbered(name) if kept and name in STATES_BY_VIEW else view_tree(name)
+    return over_numbered(name) if kept is not None and name in STATES_BY_VIEW else view_tree(name)
 
 
-def with_views(tree: exp.Query, *, leaves: Mapping[str, str], dialect: str, kept: bool = False) -> exp.Query:
+def with_views(
+    tree: exp.Query, *, leaves: Mapping[str, str], dialect: str, kept: Unsettled = None, now: str | None = None
+) -> exp.Query:
     """Put the views a query needs in front of it, and name each table as the engine knows it.
 
     Args:
@@ -90,6 +117,8 @@ def with_views(tree: exp.Query, *, leaves: Mapping[str, str], dialect: str, kept
         leaves: The engine's name of each table, by our name.
         dialect: The engine's dialect.
         kept: See `needed`.
+        now: What the views take for the present moment, in DuckDB's SQL; None means the engine's clock. A question's
+            own words for it stay.
 
     Returns:
         A query that reads only `leaves`.
@@ -103,6 +132,9 @@ def with_views(tree: exp.Query, *, leaves: Mapping[str, str], dialect: str, kept
         body = _body(name, kept)
         assert body is not None
         body = _renamed(body.copy(), names)
+        if now is not None:
+            for clock in list(body.find_all(exp.CurrentTimestamp)):
+                clock.replace(sqlglot.parse_one(now, dialect="duckdb"))
         cte = exp.CTE(this=body, alias=exp.TableAlias(this=exp.to_identifier(names[name])))
         if dialect == "duckdb":
             # Materialising by default would stop filters from reaching the files.
@@ -137,7 +169,7 @@ def render(tree: exp.Expr, *, dialect: str, pretty: bool = False) -> str:
     try:
         spelled = NestingSpark if dialect == "spark" else dialect
         return tree.sql(dialect=spelled, unsupported_level=sqlglot.ErrorLevel.RAISE, pretty=pretty)
-    except UnsupportedError as error:
+    except (UnsupportedError, ValueError) as error:  # a ValueError for an expression that the dialect has no word for
         raise SqlError(f"This question can't be put in {dialect}'s SQL: {first_line(error)}") from error
 
 
@@ -157,7 +189,7 @@ class Compiled:
 
 
 @lru_cache(maxsize=512)
-def compiled(sql: str, *, dialect: str, prefix: str, kept: bool = False) -> Compiled:
+def compiled(sql: str, *, dialect: str, prefix: str, kept: Unsettled = None, now: str | None = None) -> Compiled:
     """Parse a question, put the views in and render it; the same text is worked on once.
 
     Args:
@@ -165,11 +197,13 @@ def compiled(sql: str, *, dialect: str, prefix: str, kept: bool = False) -> Comp
         dialect: The engine's dialect.
         prefix: What the engine's names of tables have before ours.
         kept: See `needed`.
+        now: See `with_views`.
 
     Raises:
         SqlError: It doesn't parse, isn't a `SELECT`, names something that isn't there, or can't be said.
     """
     tree = parse_select(sql)
     _, tables = needed(tree, kept=kept)
-    whole = with_views(tree, leaves={table: f"{prefix}{table}" for table in tables}, dialect=dialect, kept=kept)
+    leaves = {table: f"{prefix}{table}" for table in tables}
+    whole = with_views(tree, leaves=leaves, dialect=dialect, kept=kept, now=now)
     return Compiled(render(whole, dialect=dialect), tables, marks_of(tree))

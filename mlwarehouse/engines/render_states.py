@@ -45,25 +45,22 @@ def nothing_kept(spec: StateSpec) -> str:
 
 
 @cache
-def over_state(name: str) -> exp.Query:
+def over_state(name: str, *, is_settled: bool = False) -> exp.Query:
     """A view's tree over its kept fold, with the run's number as ``number``; `runs` has its id as well.
 
     Args:
         name: An entry of `STATES`.
+        is_settled: Whether the tail has no events of its table, so that the kept fold is all there is.
     """
     spec = STATES_BY_VIEW[name]
     tree = _on_tail(view_tree(name), spec)
     ctes = _ctes(tree)
-    touched = f"JOIN touched_{spec.source} USING (run_id)"
-    _take_up(ctes["lifted"], spec, _columns(ctes["merged"]), f"SEMI {touched}")
-    if name == RUNS:
-        merged = ctes["current"].this
-        merged.append("expressions", exp.column("id"))
-        merged.join("tail_numbers", on="run_id = number", append=True, copy=False)
-    columns = ", ".join(_columns(ctes["current"]))
-    # Joins of this kind in words: from IN and EXISTS the optimizer makes slower plans.
-    untouched = parse_select(f"SELECT {columns} FROM state_{name} ANTI {touched}")
-    ctes["current"].set("this", exp.union(ctes["current"].this, untouched, distinct=False))
+    columns = _columns(ctes["current"]) + (["id"] if name == RUNS else [])
+    if is_settled:
+        ctes["current"].set("this", parse_select(f"SELECT {', '.join(columns)} FROM state_{name}"))
+        tree.args["with_"].set("expressions", [ctes["current"]])
+    else:
+        _with_tail(ctes, spec, columns)
     names = [c for c in view(name).columns if c != "run_id"]
     if name == RUNS:
         tree.append("expressions", exp.column("id", table="current"))
@@ -73,6 +70,19 @@ def over_state(name: str) -> exp.Query:
     inner.set("materialized", False)
     whole.set("with_", exp.With(expressions=[inner]))
     return whole
+
+
+def _with_tail(ctes: dict[str, exp.CTE], spec: StateSpec, columns: list[str]) -> None:
+    """Let ``current`` have the runs with events in the tail merged with these, and all others as they are kept."""
+    touched = f"JOIN touched_{spec.source} USING (run_id)"
+    _take_up(ctes["lifted"], spec, _columns(ctes["merged"]), f"SEMI {touched}")
+    if spec.view == RUNS:
+        merged = ctes["current"].this
+        merged.append("expressions", exp.column("id"))
+        merged.join("tail_numbers", on="run_id = number", append=True, copy=False)
+    # Joins of this kind in words: from IN and EXISTS the optimizer makes slower plans.
+    untouched = parse_select(f"SELECT {', '.join(columns)} FROM state_{spec.view} ANTI {touched}")
+    ctes["current"].set("this", exp.union(ctes["current"].this, untouched, distinct=False))
 
 
 @cache

@@ -28,6 +28,7 @@ class Keeper:
         does_sync: bool,
         heartbeat_s: float,
         send_heartbeats: Callable[[], None],
+        retry_artifacts: Callable[[], None],
         see_to_committer: Callable[[], None],
     ) -> None:
         """Start the thread.
@@ -37,12 +38,14 @@ class Keeper:
             does_sync: Whether to sync at all.
             heartbeat_s: Seconds between two heartbeats.
             send_heartbeats: Called that often.
+            retry_artifacts: Called each second.
             see_to_committer: Called after a stretch of time in which something was written.
         """
         self._writer = writer
         self._does_sync = does_sync
         self._heartbeat_s = heartbeat_s
         self._send_heartbeats = send_heartbeats
+        self._retry_artifacts = retry_artifacts
         self._see_to_committer = see_to_committer
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="mlwarehouse-keeper", daemon=True)
@@ -66,6 +69,7 @@ class Keeper:
                     next_heartbeat = time.monotonic() + self._heartbeat_s
                     self._send_heartbeats()
                 self._look_after_the_spool()
+                self._retry_artifacts()
             except Exception:
                 # The heartbeats and syncs of a long training hang on this thread.
                 LOGGER.exception("looking after the spool failed; trying again in %s s", SYNC_S)

@@ -37,6 +37,7 @@ from mlwarehouse.ingest.joining import (
 from mlwarehouse.ingest.keeper import Keeper
 from mlwarehouse.ingest.leaving import status_at_exit
 from mlwarehouse.ingest.run import HEARTBEATS_TO_MISS, ActiveRun
+from mlwarehouse.ingest.shelf import Shelf
 from mlwarehouse.ingest.spool_folder import SpoolFolder
 from mlwarehouse.ingest.spool_writer import SpoolWriter
 from mlwarehouse.ingest.system_metrics import Sampler
@@ -76,9 +77,9 @@ class Logger:
         """
         self._location = location
         self._settings = settings
-        self._artifacts = artifacts
         self._look_up = look_up
         self.folder = SpoolFolder.of(location.spools, location.warehouse_id, settings)
+        self._shelf = Shelf(artifacts, self.folder)
         self._writer = SpoolWriter(self.folder, always_sync=settings.durability == "always")
         self._trouble = TroubleWatch(self.folder.path)
         self._keeper: Keeper | None = None
@@ -336,7 +337,7 @@ class Logger:
             info=info,
             attempt=attempt,
             writer=self._writer,
-            artifacts=self._artifacts,
+            shelf=self._shelf,
             actor=self.actor,
             params=params,
             on_end=self._ended,
@@ -362,6 +363,7 @@ class Logger:
                 does_sync=self._settings.durability == "interval",
                 heartbeat_s=self._settings.heartbeat_s,
                 send_heartbeats=self._send_heartbeats,
+                retry_artifacts=self._shelf.retry,
                 see_to_committer=self.see_to_committer if self._settings.committer == "auto" else _nothing,
             )
             atexit.register(self._at_exit)

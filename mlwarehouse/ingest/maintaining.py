@@ -95,7 +95,8 @@ def take_turn(warehouse_root: Path | Storage, tables: EmbeddedTables | None = No
     Raises:
         StorageError: A table couldn't be maintained; it is as it was.
     """
-    from mlwarehouse.engines.embedded_maintain import has_much, maintain_a_little, write_checkpoint
+    from mlwarehouse.engines.embedded_follow import write_checkpoint
+    from mlwarehouse.engines.embedded_maintain import has_much, maintain_a_little
     from mlwarehouse.engines.embedded_states import refresh
     from mlwarehouse.engines.embedded_tables import EmbeddedTables
     from mlwarehouse.tables import TABLES

@@ -10,12 +10,13 @@ from time import time_ns
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mlwarehouse.artifacts import ArtifactStore, Stored, clean_path
+from mlwarehouse.artifacts import Stored, clean_path
 from mlwarehouse.entities import RunInfo, RunStatus
 from mlwarehouse.errors import InvalidInputError, NotFoundError, ParamConflictError, RunFinishedError
 from mlwarehouse.ingest.batches import checked_pairs, checked_points
 from mlwarehouse.ingest.datasets import describe_dataset
 from mlwarehouse.ingest.joining import process_label
+from mlwarehouse.ingest.shelf import Shelf
 from mlwarehouse.ingest.spool_writer import SpoolWriter
 from mlwarehouse.ingest.values import context_text, param_number, param_text
 
@@ -53,7 +54,7 @@ class ActiveRun:
         info: RunInfo,
         attempt: int,
         writer: SpoolWriter,
-        artifacts: ArtifactStore,
+        shelf: Shelf,
         actor: str,
         params: Mapping[str, str],
         on_end: Ended,
@@ -67,7 +68,7 @@ class ActiveRun:
         self._before_end: list[Callable[[], None]] = []
         self._tagged: set[str] = set()
         self._writer = writer
-        self._artifacts = artifacts
+        self._shelf = shelf
         self._actor = actor
         self._params = dict(params)
         self._on_end = on_end
@@ -248,34 +249,36 @@ class ActiveRun:
         """Store text as a file, in UTF-8."""
         if self.is_ended:
             raise self._finished("artifact", artifact_file)
-        stored = self._artifacts.put_bytes(text.encode("utf-8"))
-        self._put_artifacts("file", [[clean_path(artifact_file), stored.digest, stored.size_bytes]])
+        self._shelf.keep(self, "file", {clean_path(artifact_file): text.encode("utf-8")})
 
     def log_dict(self, dictionary: Any, artifact_file: str) -> None:
         """Store something as JSON."""
         self.log_text(json.dumps(dictionary, indent=2, default=str), artifact_file)
 
-    def log_files(self, files: Mapping[str, Path], *, kind: str = "file") -> None:
-        """Store files under given paths: the bytes first, then one record for all of them.
+    def log_files(self, files: Mapping[str, Path], *, kind: str = "file", are_temporary: bool = False) -> bool:
+        """Store files under given paths, and say whether all are stored: where the store refuses, some wait.
 
         Args:
             files: Local files by path within the run's artifacts.
             kind: ``file``, or ``model`` for the files of a model package.
+            are_temporary: Whether the files go when this returns; only matters while the artifact store refuses them.
         """
         if self.is_ended:
             raise self._finished("artifacts", ", ".join(files))
         names = {clean_path(name): path for name, path in files.items()}
-        stored = self._artifacts.put_files(names)
-        rows = [[name, stored[name].digest, stored[name].size_bytes] for name in names]
-        if rows:
-            self._put_artifacts(kind, rows)
+        return self._shelf.keep(self, kind, names, are_temporary=are_temporary)
 
     def log_stored(self, files: Mapping[str, Stored], *, kind: str = "file") -> None:
         """Record files whose bytes are in the artifact store already; see `log_files`."""
         if self.is_ended:
             raise self._finished("artifacts", ", ".join(files))
         if files:
-            self._put_artifacts(kind, [[clean_path(n), s.digest, s.size_bytes] for n, s in files.items()])
+            self.put_artifacts(kind, {clean_path(name): stored for name, stored in files.items()})
+
+    def put_artifacts(self, kind: str, stored: Mapping[str, Stored]) -> None:
+        """Record files that are stored, whatever has become of the run meanwhile; see `log_stored`."""
+        rows = [[name, s.digest, s.size_bytes] for name, s in stored.items()]
+        self._put("artifact_events", {"kind": kind}, ["path", "digest", "size_bytes"], rows)
 
     def before_end(self, act: Callable[[], None]) -> None:
         """Have something done when this process ends the run or leaves it, before the run takes nothing more."""
@@ -326,6 +329,7 @@ class ActiveRun:
             return
         while self._before_end and not self.is_inherited:
             self._before_end.pop()()
+        self._shelf.finish(self)
         if not self.is_joined and not self.is_inherited:
             self._event({"kind": "ended", "status": str(status)})
         elif not self.is_inherited:
@@ -382,9 +386,6 @@ class ActiveRun:
             rows = [[k, v, param_number(v)] for k, v in fresh.items()]
             self._put("param_events", {}, ["key", "value", "value_number"], rows)
             self._params.update(fresh)
-
-    def _put_artifacts(self, kind: str, rows: list[list[Any]]) -> None:
-        self._put("artifact_events", {"kind": kind}, ["path", "digest", "size_bytes"], rows)
 
     def _name(self, what: str, name: Any) -> str:
         if not isinstance(name, str) or not name:

@@ -84,11 +84,16 @@ class Outage:
                 message = self._news.pop(0)
             except IndexError:
                 return
-            try:
-                warnings.warn(message, RuntimeWarning, stacklevel=5)
-            except RuntimeWarning:
-                # Where warnings are errors, this one must not end a training, nor the thread that looks after it.
-                LOGGER.warning(message)
+            tell(message)
+
+
+def tell(message: str) -> None:
+    """Warn of something that must not end a training, nor the thread that looks after it."""
+    try:
+        warnings.warn(message, RuntimeWarning, stacklevel=6)
+    except RuntimeWarning:
+        # Where warnings are errors.
+        LOGGER.warning(message)
 
 
 def reason(error: OSError) -> str:

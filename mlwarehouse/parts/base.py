@@ -6,7 +6,7 @@ import contextlib
 import datetime as dt
 import os
 import threading
-import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from mlwarehouse import location
 from mlwarehouse.artifacts import ArtifactStore
 from mlwarehouse.config import Settings, load_settings
 from mlwarehouse.entities import Snapshot
-from mlwarehouse.errors import InvalidInputError, StorageError
+from mlwarehouse.errors import InvalidInputError, NotFoundError, SnapshotGoneError, StorageError
 from mlwarehouse.location import Location
 from mlwarehouse.storage import LocalStorage, Storage, open_storage
 
@@ -45,6 +45,7 @@ class Base:
         self._engine: EmbeddedEngine | None = None
         self._engine_pid = 0
         self._engine_lock = threading.Lock()
+        self._checked: set[str] = set()
 
     @property
     def uri(self) -> str:
@@ -151,24 +152,29 @@ class Base:
         Args:
             as_of: Only what was recorded by then: ``datetime``, ``date``, or ISO text; without a zone it is UTC, and a
                 date means its first moment.
-            at: A pin from `snapshot`, or its text.
+            at: A snapshot, its text, or the name of a kept one.
 
         Returns:
             The reading; without arguments everything logged on this machine and committed anywhere.
 
         Raises:
-            InvalidInputError: Both were given, the text isn't a time, or the pin belongs to another warehouse.
+            InvalidInputError: Both were given, the text isn't a time, or the snapshot belongs to another warehouse.
+            NotFoundError: No snapshot is kept under that name.
+            SnapshotGoneError: The snapshot's versions aren't those that it was taken of.
         """
         from mlwarehouse.engines.base import Reading
 
         if self.engine().wants_folds:
             self._have_folded()
         if as_of is not None and at is not None:
-            raise InvalidInputError("A question is asked `as_of` a time or `at` a pin, not both.")
+            raise InvalidInputError("A question is asked `as_of` a time or `at` a snapshot, not both.")
         if at is not None:
-            return self.engine().with_kept(Reading(versions=self._pin(at).versions))
+            snapshot = self.find_snapshot(at)
+            now = dt.datetime.fromtimestamp(snapshot.taken_at / 1000, dt.UTC)
+            return self.engine().with_kept(Reading(versions=snapshot.versions, now=now))
         if as_of is not None:
-            return Reading(as_of=moment(as_of))
+            then = moment(as_of)
+            return Reading(as_of=then, now=min(then, dt.datetime.now(dt.UTC)))
         from mlwarehouse.ingest.overlay import fresh_reading
 
         return self.engine().with_kept(fresh_reading(self.spool(), self.engine()))
@@ -197,15 +203,6 @@ class Base:
         engine = self.engine()
         return {spec.name: engine.version(spec) for spec in TABLES}
 
-    def snapshot(self) -> Snapshot:
-        """Pin the tables' versions, after committing what this machine has logged.
-
-        Returns:
-            A small value to cite: pass it, or its text, as ``at=`` to the asking functions.
-        """
-        self.flush()
-        return Snapshot(self.warehouse_id, time.time_ns() // 1_000_000, self.versions())
-
     def close(self) -> None:
         """Let go of the engine; it is loaded again when needed."""
         with self._engine_lock:
@@ -233,14 +230,72 @@ class Base:
                 maintenance=self.settings.maintenance,
             )
 
-    def _pin(self, at: Snapshot | str) -> Snapshot:
-        pin = Snapshot.parse(at) if isinstance(at, str) else at
-        if pin.warehouse_id != self.warehouse_id:
+    def find_snapshot(self, at: Snapshot | str) -> Snapshot:
+        """A snapshot of this warehouse, with its table versions looked at.
+
+        Args:
+            at: A snapshot, its text, or the name of a kept one.
+
+        Raises:
+            InvalidInputError: It is neither, or belongs to another warehouse.
+            NotFoundError: No snapshot is kept under that name.
+            SnapshotGoneError: The tables aren't those that it was taken of: they were restored from a backup, or this
+                copy of the warehouse went its own way.
+        """
+        if not isinstance(at, Snapshot | str):
             raise InvalidInputError(
-                f"The pin belongs to warehouse `{pin.warehouse_id}`; this one, at `{self.uri}`, is "
-                f"`{self.warehouse_id}`. Open the warehouse that it was taken from."
+                "A snapshot is what `snapshot()` returned, its text, or the name of a kept one; got "
+                f"{type(at).__name__}."
             )
-        return pin
+        if isinstance(at, Snapshot):
+            snapshot = at
+        elif at.lstrip().startswith("{"):
+            snapshot = Snapshot.parse(at)
+        else:
+            from mlwarehouse.engines.pins import find_pin
+
+            self.place()
+            try:
+                snapshot = find_pin(self.storage, at).kept.snapshot
+            except NotFoundError as error:
+                raise NotFoundError(f"{error}{self._said_of_purges()}") from None
+        if snapshot.warehouse_id != self.warehouse_id:
+            raise InvalidInputError(
+                f"The snapshot belongs to warehouse `{snapshot.warehouse_id}`; this one, at `{self.uri}`, is "
+                f"`{self.warehouse_id}`. Open the warehouse that it was taken of."
+            )
+        text = str(snapshot)
+        if text not in self._checked:
+            self.check_versions(snapshot.versions, snapshot.checks)
+            self._checked.add(text)
+        return snapshot
+
+    def _said_of_purges(self) -> str:
+        question = "SELECT max(recorded_at) AS at FROM audit WHERE action = 'purge'"
+        at = self.engine().query(question).column("at")[0].as_py()
+        return "" if at is None else f" A purge on {at:%Y-%m-%d %H:%M} UTC took all that were kept before it."
+
+    def check_versions(self, versions: Mapping[str, int], checks: Mapping[str, int]) -> None:
+        """Look whether the tables' versions are those that somebody has seen.
+
+        Args:
+            versions: Version by table name.
+            checks: The check sum of that version's log entry, by table name; what has none isn't looked at.
+
+        Raises:
+            SnapshotGoneError: They aren't.
+        """
+        from mlwarehouse.engines.embedded_past import check_of
+        from mlwarehouse.tables import TABLES_BY_NAME
+
+        for name in sorted(checks.keys() & TABLES_BY_NAME.keys()):
+            found = check_of(self.engine().tables.place(TABLES_BY_NAME[name]), versions[name])
+            if found is not None and found != checks[name]:
+                raise SnapshotGoneError(
+                    f"Version {versions[name]} of table `{name}` isn't the one that was meant: the warehouse was "
+                    "restored from a backup since, or this copy of it was written to by itself. Ask the original, or "
+                    "start over with a new `snapshot()`."
+                )
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} at {self.uri}>"

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mlwarehouse.entities import KeptSnapshot
 from mlwarehouse.errors import StorageError, UnsupportedTableError, WarehouseError
 from mlwarehouse.parts.base import Base
 from mlwarehouse.storage import LocalStorage
@@ -74,6 +75,7 @@ class Health:
         warehouse_id: Its id.
         tables: Each readable table.
         folds: Each kept fold; none where none is kept.
+        snapshots: Each kept snapshot; none where none is kept.
         spool: This machine's spool.
         damages: What is broken.
         problems: What is wrong, each with what to do: the damages, and what only needs attention; empty when all is
@@ -84,6 +86,7 @@ class Health:
     warehouse_id: str
     tables: tuple[TableHealth, ...]
     folds: tuple[FoldHealth, ...]
+    snapshots: tuple[KeptSnapshot, ...]
     spool: SpoolHealth
     damages: tuple[Damage, ...]
     problems: tuple[str, ...]
@@ -127,7 +130,30 @@ class Doctoring(Base):
         if self.storage.exists(PURGE_JOURNAL):
             problems.append("A purge hasn't come to its end: run `mlwarehouse purge --yes`.")
         spool = self._spool_health(problems)
-        return Health(self.uri, self.warehouse_id, tuple(tables), self._folds(), spool, tuple(damages), tuple(problems))
+        return Health(
+            root=self.uri,
+            warehouse_id=self.warehouse_id,
+            tables=tuple(tables),
+            folds=self._folds(),
+            snapshots=self._kept_snapshots(problems),
+            spool=spool,
+            damages=tuple(damages),
+            problems=tuple(problems),
+        )
+
+    def _kept_snapshots(self, problems: list[str]) -> tuple[KeptSnapshot, ...]:
+        from mlwarehouse.engines.pins import missing_files, read_pins
+
+        try:
+            for name, files in missing_files(self.storage).items():
+                problems.append(
+                    f"The kept snapshot `{name}` can't be read in full: {len(files)} of its files are gone, such as "
+                    f"`{files[0]}`. Bring them back from a copy, or run `mlwarehouse snapshot --release {name}`."
+                )
+            return tuple(pin.kept for pin in read_pins(self.storage).values())
+        except (WarehouseError, OSError) as error:
+            problems.append(str(error))
+            return ()
 
     def _mends(self, damage: Damage) -> bool:
         """Whether a repair is what helps."""

@@ -1,4 +1,4 @@
-"""The part of a warehouse that looks after it: maintenance, health, repair, pins, purge."""
+"""The part of a warehouse that looks after it: maintenance, health, repair, snapshots, purge."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Keeping(Repairing, Pinning, Purging):
         """Merge small files, write checkpoints, take up kept folds, and remove files that no version needs any more.
 
         The committer does the same in the background, in small steps. Readers of older versions keep their files for a
-        week, and those of a kept pin as long as it is kept.
+        week, and those of a kept snapshot until it is released.
 
         Args:
             progress: Told of each table when it is done.

@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlwarehouse.config import cache_dir
-from mlwarehouse.entities import ModelVersion, RegisteredModel
+from mlwarehouse.entities import ModelVersion, RegisteredModel, Snapshot
 from mlwarehouse.errors import DigestMismatchError, InvalidInputError, NotFoundError
 from mlwarehouse.parts.asking import Asking
 from mlwarehouse.parts.recording import Recording
 
 if TYPE_CHECKING:
+    from mlwarehouse.engines.base import Reading
     from mlwarehouse.ingest.run import ActiveRun
     from mlwarehouse.models import ModelPackage, Signature
-    from mlwarehouse.registry import Registry
+    from mlwarehouse.registry import Event, Registry
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,24 @@ class Modelling(Recording, Asking):
 
         return Registry(self.engine(), actor=self.settings.actor or login_name())
 
+    def registry_at(self, *, as_of: Any = None, at: Snapshot | str | None = None) -> Registry:
+        """The model registry as it was; it answers every question and refuses every change.
+
+        Args:
+            as_of: Only what was recorded by then, see `reading`.
+            at: A snapshot, its text, or the name of a kept one.
+
+        Returns:
+            The past registry; without arguments the present one.
+        """
+        if as_of is None and at is None:
+            return self.registry
+        from mlwarehouse.ingest.identity import login_name
+        from mlwarehouse.registry import Registry
+
+        reading = self.reading(as_of=as_of, at=at)
+        return Registry(self.engine(), actor=self.settings.actor or login_name(), reading=reading)
+
     def log_model(
         self,
         model: Any,
@@ -95,7 +114,8 @@ class Modelling(Recording, Asking):
             input_example: A few rows of input.
             requirements: Packages that it needs.
             metadata: Anything to keep beside it, as JSON.
-            registered_model_name: Also register it under this name.
+            registered_model_name: Also register it under this name; not, and with a warning, while the artifact store
+                refuses its files.
             run: The run; None means the active one.
 
         Returns:
@@ -122,10 +142,18 @@ class Modelling(Recording, Asking):
                 metadata={"run_id": run.run_id, **(metadata or {})},
             )
             files = {f"{name}/{p.relative_to(folder).as_posix()}": p for p in sorted(folder.rglob("*")) if p.is_file()}
-            run.log_files(files, kind="model")
+            is_stored = run.log_files(files, kind="model", are_temporary=True)
         logged = LoggedModel(f"runs:/{run.run_id}/{name}", run.run_id, package.digest, package.signature)
-        if registered_model_name is not None:
+        if registered_model_name is not None and is_stored:
             self.register_model(logged.model_uri, registered_model_name)
+        elif registered_model_name is not None:
+            from mlwarehouse.ingest.spool_outage import tell
+
+            again = f"register_model({logged.model_uri!r}, {registered_model_name!r})"
+            tell(
+                f"mlwarehouse didn't register `{logged.model_uri}` as `{registered_model_name}`: the artifact store "
+                f"has refused its files. When they are stored, call `{again}`."
+            )
         return logged
 
     def register_model(
@@ -168,12 +196,14 @@ class Modelling(Recording, Asking):
             comment=comment,
         )
 
-    def find_model(self, model_uri: str) -> FoundModel:
+    def find_model(self, model_uri: str, *, as_of: Any = None, at: Snapshot | str | None = None) -> FoundModel:
         """Bring a model package to this machine's disk and check it.
 
         Args:
             model_uri: ``models:/name/3``, ``models:/name@alias``, ``models:/name/Production``,
                 ``runs:/<run_id>/<path>``, or a local folder.
+            as_of: What it meant of what was recorded by then, see `reading`.
+            at: What it meant in a snapshot, its text, or the name of a kept one.
 
         Raises:
             NotFoundError: No model is there.
@@ -184,11 +214,16 @@ class Modelling(Recording, Asking):
         version = None
         source = model_uri
         if model_uri.startswith("models:/"):
-            version = self.registry.resolve(model_uri)
+            version = self.registry_at(as_of=as_of, at=at).resolve(model_uri)
             source = version.source or ""
         if source.startswith("runs:/"):
             run_id, _, path = source.removeprefix("runs:/").strip("/").partition("/")
-            folder = self._fetch(run_id, path, model_uri)
+            reading = self.reading(as_of=as_of, at=at)
+            if version is not None and not self._artifact_files(run_id, path, reading):
+                # A version is recorded at once, and the files that it was made from with the committer's next batch:
+                # there was a moment between. Its digest says whether those of now are they.
+                reading = self.reading()
+            folder = self._fetch(run_id, path, model_uri, reading)
         elif "://" in source or ":/" in source:
             raise InvalidInputError(
                 f"`{model_uri}` isn't a model's address; it is models:/<name>/<version>, models:/<name>@<alias>, "
@@ -212,7 +247,14 @@ class Modelling(Recording, Asking):
         )
 
     def load_model(
-        self, model_uri: str, *, allow_pickle: bool = False, allow_code: bool = True, device: str | None = None
+        self,
+        model_uri: str,
+        *,
+        allow_pickle: bool = False,
+        allow_code: bool = True,
+        device: str | None = None,
+        as_of: Any = None,
+        at: Snapshot | str | None = None,
     ) -> Any:
         """Load a model as the object of its library, such as a ``torch.nn.Module`` in evaluation mode.
 
@@ -221,6 +263,8 @@ class Modelling(Recording, Asking):
             allow_pickle: Read a package whose format is a pickle, which runs code from it.
             allow_code: Run source that came with the model when its class can't be imported here.
             device: Where to put it; None means the CPU.
+            as_of: As for `find_model`.
+            at: As for `find_model`.
 
         Raises:
             NotFoundError: No model is there.
@@ -229,7 +273,7 @@ class Modelling(Recording, Asking):
         """
         from mlwarehouse.models import load_model
 
-        package = self.find_model(model_uri).package
+        package = self.find_model(model_uri, as_of=as_of, at=at).package
         return load_model(package, allow_pickle=allow_pickle, allow_code=allow_code, device=device)
 
     def set_model_alias(self, name: str, alias: str, version: int | str, *, comment: str | None = None) -> None:
@@ -258,33 +302,70 @@ class Modelling(Recording, Asking):
         """Set a tag of a version."""
         self.registry.set_model_version_tag(name, int(version), key, str(value))
 
-    def get_model_version(self, name: str, version: int | str) -> ModelVersion:
-        """One version of a registered model."""
-        return self.registry.get_model_version(name, int(version))
+    def get_model_version(
+        self, name: str, version: int | str, *, as_of: Any = None, at: Snapshot | str | None = None
+    ) -> ModelVersion:
+        """One version of a registered model; with `as_of` or `at` (see `reading`) as it was."""
+        return self.registry_at(as_of=as_of, at=at).get_model_version(name, int(version))
 
-    def get_model_version_by_alias(self, name: str, alias: str) -> ModelVersion:
-        """The version that an alias points at."""
-        return self.registry.get_model_version_by_alias(name, alias)
+    def get_model_version_by_alias(
+        self, name: str, alias: str, *, as_of: Any = None, at: Snapshot | str | None = None
+    ) -> ModelVersion:
+        """The version that an alias points at; with `as_of` or `at` (see `reading`) the one it pointed at."""
+        return self.registry_at(as_of=as_of, at=at).get_model_version_by_alias(name, alias)
 
-    def get_registered_model(self, name: str) -> RegisteredModel:
-        """One registered model."""
-        return self.registry.get_registered_model(name)
+    def get_registered_model(
+        self, name: str, *, as_of: Any = None, at: Snapshot | str | None = None
+    ) -> RegisteredModel:
+        """One registered model; with `as_of` or `at` (see `reading`) as it was."""
+        return self.registry_at(as_of=as_of, at=at).get_registered_model(name)
 
-    def search_model_versions(self, filter_string: str = "") -> list[ModelVersion]:
-        """Versions, newest first; ``filter_string`` such as ``name = 'sentiment'`` or ``run_id = '...'``."""
-        return self.registry.search_model_versions(filter_string)
+    def search_model_versions(
+        self, filter_string: str = "", *, as_of: Any = None, at: Snapshot | str | None = None
+    ) -> list[ModelVersion]:
+        """Versions, newest first.
 
-    def search_registered_models(self) -> list[RegisteredModel]:
-        """All registered models, by name."""
-        return self.registry.search_registered_models()
+        Args:
+            filter_string: Such as ``name = 'sentiment'`` or ``run_id = '...'``; empty for all.
+            as_of: Only what was recorded by then, see `reading`.
+            at: A snapshot, its text, or the name of a kept one.
+        """
+        return self.registry_at(as_of=as_of, at=at).search_model_versions(filter_string)
 
-    def download_artifacts(self, run_id: str, path: str = "", *, target: str | Path) -> Path:
+    def search_registered_models(self, *, as_of: Any = None, at: Snapshot | str | None = None) -> list[RegisteredModel]:
+        """All registered models, by name; with `as_of` or `at` (see `reading`) those that there were."""
+        return self.registry_at(as_of=as_of, at=at).search_registered_models()
+
+    def model_history(self, name: str, *, as_of: Any = None, at: Snapshot | str | None = None) -> tuple[Event, ...]:
+        """Everything that ever happened to the registered models of a name, oldest first.
+
+        Args:
+            name: The registered model.
+            as_of: Only what was recorded by then, see `reading`.
+            at: A snapshot, its text, or the name of a kept one.
+
+        Raises:
+            NotFoundError: Nothing did.
+        """
+        return self.registry_at(as_of=as_of, at=at).history(name)
+
+    def download_artifacts(
+        self,
+        run_id: str,
+        path: str = "",
+        *,
+        target: str | Path,
+        as_of: Any = None,
+        at: Snapshot | str | None = None,
+    ) -> Path:
         """Copy a run's artifacts to a folder, checking each file's digest.
 
         Args:
             run_id: The run.
             path: A file or folder among its artifacts; empty means all.
             target: Where to put them.
+            as_of: Only what was recorded by then, see `reading`.
+            at: A snapshot, its text, or the name of a kept one.
 
         Returns:
             The file or folder.
@@ -293,25 +374,25 @@ class Modelling(Recording, Asking):
             NotFoundError: Nothing is there.
             DigestMismatchError: A file's bytes aren't those that were logged.
         """
-        files = self._artifact_files(run_id, path)
+        files = self._artifact_files(run_id, path, self.reading(as_of=as_of, at=at))
         if not files:
             raise NotFoundError(f"Run `{run_id}` has no artifact `{path}`.")
         folder = Path(target)
         self.artifact_store().fetch(files, folder)
         return folder / path if path else folder
 
-    def _artifact_files(self, run_id: str, path: str) -> dict[str, str]:
+    def _artifact_files(self, run_id: str, path: str, reading: Reading) -> dict[str, str]:
         """Digest by path of a run's artifacts at or under a path."""
         rows = self.engine().query(
             "SELECT path, digest FROM artifacts WHERE run_id = $run_id "
             "AND ($path = '' OR path = $path OR starts_with(path, $path || '/')) ORDER BY path",
-            reading=self.reading(),
+            reading=reading,
             parameters={"run_id": run_id, "path": path},
         )
         return dict(zip(rows.column("path").to_pylist(), rows.column("digest").to_pylist(), strict=True))
 
-    def _fetch(self, run_id: str, path: str, asked: str) -> Path:
-        files = self._artifact_files(run_id, path)
+    def _fetch(self, run_id: str, path: str, asked: str, reading: Reading) -> Path:
+        files = self._artifact_files(run_id, path, reading)
         prefix = f"{path}/" if path else ""
         inside = {name.removeprefix(prefix): digest for name, digest in files.items()}
         if "MLmodel" not in inside:

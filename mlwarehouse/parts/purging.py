@@ -34,7 +34,7 @@ class Purged:
         tables: Rows that go, and rows of others that lose a mention, by table.
         n_blobs: Stored files that only these runs had.
         n_blob_bytes: Their size.
-        n_pins: Kept pins that go: their versions can't be read afterwards.
+        n_pins: Kept snapshots that go: their versions can't be read afterwards.
     """
 
     is_done: bool

@@ -111,8 +111,8 @@ class Repairing(Doctoring):
     def _mend_logs(self, damages: list[Damage]) -> Iterator[Mended]:
         from mlwarehouse.engines import embedded_repair as mending
         from mlwarehouse.engines.embedded_checks import newest_checkpoint
+        from mlwarehouse.engines.embedded_follow import write_checkpoint
         from mlwarehouse.engines.embedded_log import LAST_CHECKPOINT
-        from mlwarehouse.engines.embedded_maintain import write_checkpoint
 
         windows: dict[str, list[tuple[float, float]]] = {}
         entries: dict[str, list[Damage]] = {}

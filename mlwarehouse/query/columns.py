@@ -47,12 +47,23 @@ class Columns:
         """The keys to load of a kind; None for all."""
         if any(WILDCARDS.get(title) == kind for title, name in self.entries if name is None):
             return None
-        return list(dict.fromkeys(name.key for _, name in self.entries if name is not None and name.kind == kind))
+        names = [name for _, name in self.entries if name is not None and name.kind == kind and name.step is None]
+        return list(dict.fromkeys(name.key for name in names))
+
+    @property
+    def at_steps(self) -> dict[int, list[str]]:
+        """The series whose values at a step are to be loaded, by step."""
+        result: dict[int, list[str]] = {}
+        for _, name in self.entries:
+            if name is not None and name.step is not None:
+                result.setdefault(name.step, []).append(name.key)
+        return result
 
     @property
     def stats(self) -> list[str]:
         """The statistics of metrics to load."""
-        asked = {name.stat for _, name in self.entries if name is not None and name.kind == "metric"}
+        metrics = [name for _, name in self.entries if name is not None and name.kind == "metric"]
+        asked = {name.stat for name in metrics if name.step is None}
         return sorted(asked | ({"last"} if self.keys("metric") is None else set()))
 
 

@@ -12,6 +12,7 @@ from collections.abc import Collection
 from sqlglot import exp
 
 from mlwarehouse.errors import FilterError, did_you_mean
+from mlwarehouse.query.comparing import FOR_TEXT, PATTERNS, SIGNS, compare_names, is_numeric, may_be_nan
 from mlwarehouse.query.fields import ATTRIBUTES_BY_NAME
 from mlwarehouse.query.names import Name, read_name
 from mlwarehouse.query.references import References
@@ -28,10 +29,8 @@ COMPARISONS: dict[type[exp.Expr], type[exp.Expr]] = {
 }
 """Comparisons, each with the one that says the same with the sides exchanged."""
 
-PATTERNS: tuple[type[exp.Expr], ...] = (exp.Like, exp.ILike)
-
-FOR_TEXT: tuple[type[exp.Expr], ...] = (exp.EQ, exp.NEQ, *PATTERNS)
-"""What a text can be compared by; the order of texts is asked by nobody on purpose, and '10' < '9' misleads."""
+NAMES: tuple[type[exp.Expr], ...] = (exp.Column, exp.Dot, exp.Anonymous)
+"""Nodes that are names, if they can be meant."""
 
 
 def condition(node: exp.Expr, references: References, known_series: Collection[str]) -> exp.Expr:
@@ -81,31 +80,21 @@ def condition(node: exp.Expr, references: References, known_series: Collection[s
     if type(node) in COMPARISONS:
         operator = type(node)
         left, right = node.this, node.expression
-        if isinstance(right, exp.Column | exp.Dot) and not isinstance(left, exp.Column | exp.Dot):
+        if isinstance(right, NAMES) and not isinstance(left, NAMES):
             left, right, operator = right, left, COMPARISONS[operator]
         name = _name(left, known_series)
-        if isinstance(right, exp.Column | exp.Dot):
+        if not isinstance(right, NAMES):
+            return _compare(name, operator, read_value(right), references)
+        if isinstance(right, exp.Column) and right.name not in ATTRIBUTES_BY_NAME and not right.table:
             raise FilterError(
-                f"`{show(right)}` on the right of `{show(left)}` is a name; compare with a number or with a text in "
-                f"quotes, as in {show(left)} {_SIGNS[operator]} '{show(right)}'."
+                f"`{show(right)}` on the right of `{show(left)}` is a name, and there is no such attribute; a text "
+                f"goes in quotes, as in {show(left)} {SIGNS[operator]} '{right.name}'."
             )
-        return _compare(name, operator, read_value(right), references)
+        return compare_names(name, operator, _name(right, known_series), references)
     raise FilterError(
         f"`{show(node)}` isn't a condition that a filter can have: those are comparisons (=, !=, <, <=, >, >=, LIKE, "
         "ILIKE, IN, BETWEEN, IS NULL), joined by AND, OR, NOT and parentheses."
     )
-
-
-_SIGNS: dict[type[exp.Expr], str] = {
-    exp.EQ: "=",
-    exp.NEQ: "!=",
-    exp.LT: "<",
-    exp.LTE: "<=",
-    exp.GT: ">",
-    exp.GTE: ">=",
-    exp.Like: "LIKE",
-    exp.ILike: "ILIKE",
-}
 
 
 def _is_list(node: exp.In) -> bool:
@@ -133,16 +122,16 @@ def _compare(name: Name, operator: type[exp.Expr], value: Value, references: Ref
     if attribute is not None and attribute.type == "time" and operator not in PATTERNS:
         return compare_time(references.column(name), operator, value, references.bind, said)
     is_number = not isinstance(value, str)
-    if name.kind == "metric" or (attribute is not None and attribute.type != "text"):
+    if is_numeric(name) or (attribute is not None and attribute.type == "time"):
         if not is_number or operator in PATTERNS:
             raise FilterError(
-                f"`{said}` is a number and is compared with numbers; got '{value}' after {_SIGNS[operator]}."
+                f"`{said}` is a number and is compared with numbers; got '{value}' after {SIGNS[operator]}."
             )
     elif not is_number:
         if operator not in FOR_TEXT:
             raise FilterError(
-                f"`{said}` can't be compared by {_SIGNS[operator]} with a text; for its value as a number leave out "
-                f"the quotes, as in {said} {_SIGNS[operator]} 0.01."
+                f"`{said}` can't be compared by {SIGNS[operator]} with a text; for its value as a number leave out "
+                f"the quotes, as in {said} {SIGNS[operator]} 0.01."
             )
         if attribute is not None and attribute.choices and operator not in PATTERNS and value not in attribute.choices:
             raise FilterError(
@@ -152,10 +141,10 @@ def _compare(name: Name, operator: type[exp.Expr], value: Value, references: Ref
     elif attribute is not None:
         raise FilterError(f"`{said}` is a text and is compared with texts in quotes; got {value}.")
     elif operator in PATTERNS:
-        raise FilterError(f"`{said} {_SIGNS[operator]}` needs a pattern in quotes; got {value}.")
+        raise FilterError(f"`{said} {SIGNS[operator]}` needs a pattern in quotes; got {value}.")
     column = references.column(name, as_number=is_number)
     result = operator(this=column, expression=references.bind(_plain(value)))
-    if operator in (exp.GT, exp.GTE) and is_number and _may_be_nan(name):
+    if operator in (exp.GT, exp.GTE) and is_number and may_be_nan(name):
         # Engines sort NaN above all numbers; here it is larger than none, as in Python and MLflow.
         return exp.paren(exp.and_(result, exp.Not(this=exp.IsNan(this=column.copy()))))
     return result
@@ -185,7 +174,7 @@ def _dataset(
     if not isinstance(value, str) or operator not in FOR_TEXT:
         raise FilterError(
             f"`{said_name(name)}` is compared with a text in quotes by =, !=, LIKE, ILIKE or IN; got "
-            f"{_SIGNS[operator]} {value}."
+            f"{SIGNS[operator]} {value}."
         )
     return _in_inputs(operator(this=field, expression=references.bind(value)))
 
@@ -211,7 +200,3 @@ def _in_inputs(test: exp.Expr) -> exp.Expr:
 
 def _plain(value: Value) -> Value:
     return float(value) if isinstance(value, int) else value
-
-
-def _may_be_nan(name: Name) -> bool:
-    return name.kind in ("param", "tag") or (name.kind == "metric" and name.stat in ("last", "first", "mean"))

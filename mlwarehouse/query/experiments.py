@@ -63,8 +63,12 @@ def resolve_experiments(
     for words, what in ((experiment_ids, "experiment_ids"), (experiment_names, "experiment_names")):
         if isinstance(words, str):
             raise InvalidInputError(f"`{what}` must be a list; got the text `{words}`. Write [{words!r}].")
-    if experiment_ids is not None and experiment_names is not None:
+    if experiment_ids and experiment_names:
         raise InvalidInputError("Give `experiment_ids` or `experiment_names`, not both.")
+    if experiment_ids and experiment_names is not None:
+        experiment_names = None  # As in MLflow, an empty list beside a filled one says nothing.
+    elif experiment_names and experiment_ids is not None:
+        experiment_ids = None
     if experiment_ids is None and experiment_names is None:
         return None
     rows = engine.query("SELECT experiment_id, name, lifecycle_stage FROM experiments", reading=reading).to_pylist()

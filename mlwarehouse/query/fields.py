@@ -29,6 +29,12 @@ NAMESPACES: dict[str, Kind] = {
 STATS: tuple[str, ...] = ("last", "first", "min", "max", "mean", "count")
 """What can follow a metric's name; `last` is meant when nothing does."""
 
+AT_STEP = "at_step"
+"""What can follow too, with a step in parentheses: the value there."""
+
+NUMBER = "number"
+"""What can stand around a param or tag: its text as a number, null where it is none."""
+
 
 @dataclass(frozen=True)
 class Attribute:

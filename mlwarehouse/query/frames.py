@@ -23,7 +23,7 @@ def spread(rows: pa.Table, *, key: str, value: str, numbers: pa.Array) -> dict[s
     """Make one column for each key of a long table.
 
     Args:
-        rows: A row per run and key, with the columns ``number``, `key` and `value`.
+        rows: A row per run and key, with the columns ``number``, `key` (text, or dictionary-encoded) and `value`.
         key: The column of keys.
         value: The column of values.
         numbers: The runs' numbers, in the order of the result.
@@ -33,15 +33,18 @@ def spread(rows: pa.Table, *, key: str, value: str, numbers: pa.Array) -> dict[s
     """
     if rows.num_rows == 0:
         return {}
-    encoded = _one_chunk(rows.column(key)).dictionary_encode()
+    encoded = one_chunk(rows.column(key).unify_dictionaries()).dictionary_encode()
     codes = encoded.indices.to_numpy(zero_copy_only=False)
-    where = pc.index_in(_one_chunk(rows.column("number")), value_set=numbers).to_numpy(zero_copy_only=False)
-    values = _one_chunk(rows.column(value))
+    where = pc.index_in(one_chunk(rows.column("number")), value_set=numbers).to_numpy(zero_copy_only=False)
+    values = one_chunk(rows.column(value))
     by_code = np.argsort(codes, kind="stable")
     bounds = np.searchsorted(codes[by_code], np.arange(len(encoded.dictionary) + 1))
     columns = {}
     for code, name in enumerate(encoded.dictionary.to_pylist()):
         picked = by_code[bounds[code] : bounds[code + 1]]
+        if not len(picked):
+            # A dictionary may have words of rows that were left out.
+            continue
         source = np.full(len(numbers), -1, dtype=np.int64)
         source[where[picked].astype(np.int64)] = picked
         columns[name] = values.take(pa.array(source, mask=source < 0))
@@ -73,21 +76,44 @@ def to_frame(table: pa.Table, output_format: str) -> Any:
         MissingDependencyError: The library isn't installed.
     """
     check_format(output_format, FRAME_FORMATS)
+    if output_format == "pandas":
+        return to_pandas(table)
+    table = _without_dictionaries(table)
     if output_format == "arrow":
         return table
-    if output_format == "polars":
-        try:
-            import polars
-        except ImportError as error:
-            raise MissingDependencyError("Frames of polars need it installed: pip install polars.") from error
-        return polars.from_arrow(table)
-    return to_pandas(table)
+    try:
+        import polars
+    except ImportError as error:
+        raise MissingDependencyError("Frames of polars need it installed: pip install polars.") from error
+    return polars.from_arrow(table)
 
 
 def to_pandas(table: pa.Table) -> pd.DataFrame:
     """An Arrow table as a pandas frame with the usual types: text as objects, None where there is none."""
-    frame: pd.DataFrame = table.to_pandas()
-    return frame
+    if not any(pa.types.is_dictionary(field.type) for field in table.schema):
+        frame: pd.DataFrame = table.to_pandas()
+        return frame
+    import pandas
+
+    columns = {name: table.column(name) for name in table.column_names}
+    made = {n: _texts(c) if pa.types.is_dictionary(c.type) else c.to_pandas() for n, c in columns.items()}
+    return pandas.DataFrame(made, copy=False)
+
+
+def _texts(column: pa.ChunkedArray) -> np.ndarray[Any, Any]:
+    """Texts as objects, each made once, however many rows have it."""
+    array = one_chunk(column)
+    words = np.array([*array.dictionary.to_pylist(), None], dtype=object)
+    codes = array.indices if not array.null_count else pc.fill_null(array.indices, -1)
+    texts: np.ndarray[Any, Any] = words[codes.to_numpy()]
+    return texts
+
+
+def _without_dictionaries(table: pa.Table) -> pa.Table:
+    for index, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type):
+            table = table.set_column(index, field.name, table.column(index).cast(field.type.value_type))
+    return table
 
 
 def with_nanoseconds(table: pa.Table) -> pa.Table:
@@ -99,6 +125,7 @@ def with_nanoseconds(table: pa.Table) -> pa.Table:
     return table
 
 
-def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
+def one_chunk(column: pa.ChunkedArray) -> pa.Array:
+    """A column as one array."""
     chunk = column.combine_chunks()
     return chunk.chunk(0) if isinstance(chunk, pa.ChunkedArray) else chunk

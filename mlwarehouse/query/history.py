@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import pyarrow as pa
+
 from mlwarehouse.engines.base import Engine, Reading
 from mlwarehouse.entities import ViewType
 from mlwarehouse.errors import InvalidInputError, NotFoundError, did_you_mean
 from mlwarehouse.query.experiments import resolve_experiments
 from mlwarehouse.query.frames import check_format, to_frame
 from mlwarehouse.query.lineage import Line, continued, lines_of
+from mlwarehouse.query.points import load_points
 from mlwarehouse.query.question import Scope
 from mlwarehouse.query.references import References
 from mlwarehouse.query.runs import unknown_run
@@ -71,6 +74,11 @@ def metric_history(
         if experiments is not None:
             asked, experiments = _runs_of(engine, reading, experiments, asked), None
         lines = lines_of(engine, reading, asked)
+    if asked is None and not with_parents:
+        table = _points_of_many(engine, reading, experiments, keys, SOURCES[attempts])
+        if keys is not None:
+            _refuse_unknown_keys(engine, reading, set(keys) - _present(table), *_scoped(experiments))
+        return to_frame(table, output_format)
     references = References()
     where = []
     if asked is not None:
@@ -90,19 +98,55 @@ def metric_history(
     )
     if with_parents:
         table = continued(table, asked, lines)
-    missing = set(keys or ()) - set(table.column("key").unique().to_pylist())
-    if missing:
-        rows = engine.query(
-            f"SELECT DISTINCT key FROM metrics{_where(chosen)}", reading=reading, parameters=chosen_parameters
-        )
-        known = rows.column("key").to_pylist()
-        if known:
-            key = min(missing)
-            raise NotFoundError(
-                f"None of the chosen runs has a metric `{key}`.{did_you_mean(key, known)} "
-                f"({len(known)} metric keys are known there.)"
-            )
+    _refuse_unknown_keys(engine, reading, set(keys or ()) - _present(table), _where(chosen), chosen_parameters)
     return to_frame(table, output_format)
+
+
+def _points_of_many(
+    engine: Engine,
+    reading: Reading | None,
+    experiments: tuple[str, ...] | None,
+    keys: Sequence[str] | None,
+    source: str,
+) -> pa.Table:
+    references = References()
+    where = []
+    if keys is not None:
+        marks = ", ".join(references.mark(key) for key in keys)
+        where.append(f"key IN ({marks})" if marks else "FALSE")
+    if experiments is None:
+        runs = f"SELECT DISTINCT run_id FROM {source}{_where(where)}"
+    else:
+        runs = runs_in_scope(Scope(experiment_ids=experiments, view_type=ViewType.ALL), references, column="run_id")
+    return load_points(engine, reading, source=source, runs=runs, where=_where(where), parameters=references.parameters)
+
+
+def _scoped(experiments: tuple[str, ...] | None) -> tuple[str, dict[str, Any]]:
+    """The condition of a scope, with its parameters."""
+    if experiments is None:
+        return "", {}
+    references = References()
+    inside = runs_in_scope(Scope(experiment_ids=experiments, view_type=ViewType.ALL), references)
+    return f" WHERE run_id IN ({inside})", references.parameters
+
+
+def _present(table: pa.Table) -> set[str]:
+    return set(table.column("key").unique().to_pylist())
+
+
+def _refuse_unknown_keys(
+    engine: Engine, reading: Reading | None, missing: set[str], where: str, parameters: dict[str, Any]
+) -> None:
+    if not missing:
+        return
+    rows = engine.query(f"SELECT DISTINCT key FROM metrics{where}", reading=reading, parameters=parameters)
+    known = rows.column("key").to_pylist()
+    if known:
+        key = min(missing)
+        raise NotFoundError(
+            f"None of the chosen runs has a metric `{key}`.{did_you_mean(key, known)} "
+            f"({len(known)} metric keys are known there.)"
+        )
 
 
 def _where(conditions: list[str]) -> str:

@@ -2,11 +2,13 @@
 
 A metric's statistic is a suffix: ``metrics.loss.min``. Since a metric may itself be called ``loss.min``, a name
 without back-ticks is taken literally where such a metric exists and as a suffix where it doesn't. Inside back-ticks
-everything is literal, and a suffix may follow the closing one: ``metrics.`val/loss`.min``.
+everything is literal, and a suffix may follow the closing one: ``metrics.`val/loss`.min``. What is spelled like a call
+can't be a key: ``metrics.loss.at_step(100)`` is the value at a step, ``number(params.lr)`` a param or tag as a number.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -14,7 +16,15 @@ from sqlglot import exp
 
 from mlwarehouse.errors import FilterError, did_you_mean
 from mlwarehouse.query.dialect import HINT
-from mlwarehouse.query.fields import ATTRIBUTES_BY_NAME, DATASET_FIELDS, NAMESPACES, STATS, Kind
+from mlwarehouse.query.fields import (
+    AT_STEP,
+    ATTRIBUTES_BY_NAME,
+    DATASET_FIELDS,
+    NAMESPACES,
+    NUMBER,
+    STATS,
+    Kind,
+)
 
 
 @dataclass(frozen=True)
@@ -24,12 +34,14 @@ class Name:
     Attributes:
         kind: Its namespace.
         key: The metric's series, the param's or tag's key, the attribute's or dataset field's name.
-        stat: An entry of `STATS`; matters for metrics only.
+        stat: For a metric an entry of `STATS`, or `AT_STEP`; for a param or tag `NUMBER`, or what is the default.
+        step: The step that `AT_STEP` is about.
     """
 
     kind: Kind
     key: str
     stat: str = "last"
+    step: int | None = None
 
 
 @dataclass(frozen=True)
@@ -70,9 +82,16 @@ def read_name(node: exp.Expr) -> WrittenName | None:
     Raises:
         FilterError: An unknown namespace, attribute or dataset field.
     """
+    if isinstance(node, exp.Anonymous):
+        return _as_number(node)
+    step = None
+    if isinstance(node, exp.Dot) and isinstance(node.expression, exp.Anonymous):
+        step, node = _step(node.expression), node.this
     parts = _parts(node)
     if parts is None:
         return None
+    if step is not None:
+        return _at_step(parts, step)
     if len(parts) == 1:
         return WrittenName(_attribute(parts[0][0]))
     space = parts[0][0]
@@ -121,6 +140,12 @@ def read_column(text: str) -> WrittenName:
         )
     if kind == "attribute":
         return WrittenName(_attribute(key))
+    at_step = _AT_STEP.search(key)
+    if kind == "metric" and at_step is not None:
+        before = key[: at_step.start()]
+        is_quoted = len(before) > 1 and before.startswith("`") and before.endswith("`")
+        name = Name(kind, before[1:-1] if is_quoted else before, AT_STEP, int(at_step["step"]))
+        return WrittenName(Name(kind, key), name, is_settled=is_quoted)
     head, tick, stat = key.rpartition("`.")
     if kind == "metric" and tick and head.startswith("`") and stat in STATS:
         return WrittenName(Name(kind, key), Name(kind, head[1:], stat))
@@ -130,6 +155,42 @@ def read_column(text: str) -> WrittenName:
     if kind == "metric" and dot and head and stat in STATS:
         return WrittenName(Name(kind, key), Name(kind, head, stat), is_settled=False)
     return WrittenName(Name(kind, key))
+
+
+_AT_STEP = re.compile(r"(?<=.)\.at_step\((?P<step>-?\d+)\)$")
+
+
+def _step(call: exp.Anonymous) -> int:
+    """The step of an ``at_step(…)``."""
+    if call.name.lower() != AT_STEP:
+        raise FilterError(
+            f"`{call.name}(…)` can't follow a name; a step can, as in metrics.loss.at_step(100)."
+            f"{did_you_mean(call.name, [AT_STEP, *STATS])}"
+        )
+    step = call.expressions[0] if len(call.expressions) == 1 else None
+    sign, digits = (-1, step.this) if isinstance(step, exp.Neg) else (1, step)
+    if not isinstance(digits, exp.Literal) or digits.is_string or not str(digits.this).isdigit():
+        raise FilterError("`at_step` needs one step, a whole number, as in metrics.loss.at_step(100).")
+    return sign * int(digits.this)
+
+
+def _at_step(parts: list[tuple[str, bool]], step: int) -> WrittenName:
+    written = ".".join(text for text, _ in parts)
+    if NAMESPACES.get(parts[0][0]) != "metric" or len(parts) == 1:
+        raise FilterError(f"Only a metric has a value at a step, as in metrics.loss.at_step({step}); got `{written}`.")
+    if not -(2**63) <= step < 2**63:
+        raise FilterError(f"`{written}.at_step({step})` asks for a step that doesn't fit 64 bits.")
+    return WrittenName(Name("metric", ".".join(text for text, _ in parts[1:]), AT_STEP, step))
+
+
+def _as_number(call: exp.Anonymous) -> WrittenName | None:
+    """A ``number(…)`` around a param or tag; None for any other call."""
+    if call.name.lower() != NUMBER or len(call.expressions) != 1:
+        return None
+    inner = read_name(call.expressions[0])
+    if inner is None or inner.literal.kind not in ("param", "tag") or inner.literal.stat == NUMBER:
+        raise FilterError("`number` is for a param or a tag, as in number(params.lr); other names have their type.")
+    return WrittenName(Name(inner.literal.kind, inner.literal.key, NUMBER))
 
 
 def _attribute(word: str) -> Name:
@@ -146,6 +207,8 @@ def _parts(node: exp.Expr) -> list[tuple[str, bool]] | None:
     """The parts of a dotted name with whether each is quoted, or None when the node isn't a dotted name."""
     if isinstance(node, exp.Dot):
         before, last = _parts(node.this), node.expression
+    elif isinstance(node, exp.Identifier):
+        before, last = [], node
     elif isinstance(node, exp.Column):
         before, last = [], node.this
         for part in (node.args.get("catalog"), node.args.get("db"), node.args.get("table")):

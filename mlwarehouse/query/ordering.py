@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from mlwarehouse.errors import FilterError
 from mlwarehouse.query.dialect import parse_expression
+from mlwarehouse.query.fields import NUMBER
 from mlwarehouse.query.names import Name, order_entry
 from mlwarehouse.query.question import OrderEntry, Question
 from mlwarehouse.query.spelling import said_name
@@ -33,22 +34,28 @@ def write_order(question: Question) -> Question:
     Raises:
         FilterError: A name stands in it twice.
     """
-    terms: list[str] = []
+    terms: list[tuple[str, str]] = []
     seen: set[Name] = set()
     for entry in question.order:
         name = entry.name.meaning(question.known_series)
         if name in seen:
             raise FilterError(f"The order-by list names `{said_name(name)}` twice; leave one out.")
         seen.add(name)
-        column = question.references.column(name).sql(dialect="duckdb")
-        if name.kind == "metric":
-            terms.append(f"CASE WHEN {column} IS NULL THEN 2 WHEN ISNAN({column}) THEN 1 ELSE 0 END")
-        terms.append(f"{column} {'DESC' if entry.is_descending else 'ASC'} NULLS LAST")
+        column = question.references.placed(question.references.column(name)).sql(dialect="duckdb")
+        if name.kind == "metric" or name.stat == NUMBER:
+            terms.append((f"CASE WHEN {column} IS NULL THEN 2 WHEN ISNAN({column}) THEN 1 ELSE 0 END", "ASC"))
+        terms.append((column, f"{'DESC' if entry.is_descending else 'ASC'} NULLS LAST"))
     if Name("attribute", "start_time") not in seen:
-        terms.append("runs.started_at DESC NULLS LAST")
-    if Name("attribute", "run_id") not in seen:
-        terms.append("runs.run_id ASC")
-    return replace(question, order_terms=tuple(terms))
+        terms.append(("runs.started_at", "DESC NULLS LAST"))
+    by_id = Name("attribute", "run_id") in seen
+    if not by_id and not question.is_narrow:
+        terms.append(("runs.run_id", "ASC"))
+    return replace(
+        question,
+        order_terms=tuple(f"{key} {direction}" for key, direction in terms),
+        order_keys=tuple(key for key, _ in terms),
+        has_ties=question.is_narrow and not by_id,
+    )
 
 
 def _read(text: str) -> OrderEntry:

@@ -50,12 +50,17 @@ class Question:
         limit: The most runs to find.
         offset: How many of the first runs to leave out.
         attributes: The attributes wanted of each run.
+        is_narrow: Whether only the runs' numbers are asked for, and what else a page shows is fetched by them: so where
+            an engine keeps it run by run.
         filter: The filter's tree; None when there is none.
         order: The order, read.
         known_series: The series that exist among the doubtful names.
         references: What the filter and the order refer to.
         where: Conditions, all of which must hold, in SQL.
+        chosen: Conditions, all of which must hold, on metrics, params and tags that a run must have, in SQL.
         order_terms: The terms of the order, in SQL.
+        order_keys: The expressions in them.
+        has_ties: Whether runs may be equal in all of the order's terms, so that their ids decide.
         sql: The whole question.
     """
 
@@ -65,12 +70,16 @@ class Question:
     limit: int = 1000
     offset: int = 0
     attributes: tuple[str, ...] = ()
+    is_narrow: bool = False
     filter: exp.Expr | None = None
     order: tuple[OrderEntry, ...] = ()
     known_series: frozenset[str] = frozenset()
     references: References = field(default_factory=References)
     where: tuple[str, ...] = ()
+    chosen: tuple[str, ...] = ()
     order_terms: tuple[str, ...] = ()
+    order_keys: tuple[str, ...] = ()
+    has_ties: bool = False
     sql: str = ""
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from mlwarehouse.engines.base import Engine, Reading
 from mlwarehouse.entities import Run, ViewType
 from mlwarehouse.errors import NotFoundError, did_you_mean
-from mlwarehouse.query.loading import LIST_ATTRIBUTES, load_runs
-from mlwarehouse.query.paging import WRITE_STEPS, run_steps
+from mlwarehouse.query.loading import LIST_ATTRIBUTES, load_kept_run, load_runs
+from mlwarehouse.query.pages import KINDS, load_page
 from mlwarehouse.query.question import Question, Scope
 
 HEAD = 6
@@ -27,9 +27,12 @@ def get_run(engine: Engine, reading: Reading | None, run_id: str) -> Run:
     Raises:
         NotFoundError: There is none; the message names the runs whose ids begin so.
     """
+    reading = engine.with_kept(reading or Reading())
+    kept = load_kept_run(engine, reading, str(run_id))
+    if kept is not None:
+        return kept
     scope = Scope(run_ids=(str(run_id),), view_type=ViewType.ALL)
-    question = run_steps(Question(scope, attributes=LIST_ATTRIBUTES, limit=1), WRITE_STEPS)
-    page = engine.query(question.sql, reading=reading, parameters=question.references.parameters)
+    page = load_page(engine, reading, Question(scope, attributes=LIST_ATTRIBUTES, limit=1), KINDS)
     runs = load_runs(engine, reading, page)
     if not runs:
         raise unknown_run(engine, reading, str(run_id))

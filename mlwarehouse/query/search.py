@@ -14,16 +14,21 @@ from mlwarehouse.entities import ViewType
 from mlwarehouse.errors import FilterError, InvalidInputError, NotFoundError
 from mlwarehouse.query.columns import WILDCARDS, Columns, read_columns
 from mlwarehouse.query.experiments import resolve_experiments
-from mlwarehouse.query.fields import Kind
-from mlwarehouse.query.frames import FRAME_FORMATS, check_format, spread, to_frame, with_nanoseconds
-from mlwarehouse.query.loading import LIST_ATTRIBUTES, load_metrics, load_pairs, load_runs
+from mlwarehouse.query.fields import AT_STEP, Kind
+from mlwarehouse.query.frames import FRAME_FORMATS, check_format, one_chunk, spread, to_frame, with_nanoseconds
+from mlwarehouse.query.loading import LIST_ATTRIBUTES, load_at_step, load_metrics, load_pages, load_pairs, load_runs
 from mlwarehouse.query.names import Name
-from mlwarehouse.query.paging import READ_STEPS, WRITE_STEPS, run_steps
+from mlwarehouse.query.pages import KINDS, Page, load_page
+from mlwarehouse.query.paging import READ_STEPS, run_steps
 from mlwarehouse.query.question import Question, Scope
 from mlwarehouse.query.unknown import doubtful_keys, existing_series, refuse_unknown
 
 UnknownKeys = Literal["error", "ignore"]
 """What to do about a metric or param that no searched run has."""
+
+
+_PAIRS: tuple[Kind, ...] = ("param", "tag")
+_SINGULAR: dict[str, Kind] = {"metrics": "metric", "params": "param", "tags": "tag"}
 
 
 def search_runs(
@@ -91,10 +96,10 @@ def search_runs(
     known = existing_series(engine, reading, question.scope, [*doubtful_keys(question), *written.doubtful_keys])
     wanted = written.meaning(known)
     attributes = LIST_ATTRIBUTES if output_format == "list" else wanted.attributes
-    question = run_steps(replace(question, known_series=known, attributes=attributes), WRITE_STEPS)
-    page = engine.query(question.sql, reading=reading, parameters=question.references.parameters)
+    kinds = KINDS if output_format == "list" else _whole(wanted)
+    page = load_page(engine, reading, replace(question, known_series=known, attributes=attributes), kinds)
     if unknown_keys == "error":
-        refuse_unknown(engine, reading, question.scope, _unseen(question, page), FilterError)
+        refuse_unknown(engine, reading, question.scope, _unseen(page), FilterError)
     if output_format == "list":
         return load_runs(engine, reading, page)
     table, empty = _wide(engine, reading, page, wanted)
@@ -135,46 +140,66 @@ def _count(value: int, what: str) -> int:
     return value
 
 
-def _unseen(question: Question, page: pa.Table) -> list[Name]:
+def _unseen(page: Page) -> list[Name]:
     """What the filter or the order refers to and no run of the page has: perhaps a slip of the pen."""
     return [
         Name(r.kind, r.key)
-        for r in question.references.by_name.values()
-        if r.must_exist and not pc.any(page.column(f"has_{r.alias}")).as_py()
+        for r in page.question.references.by_name.values()
+        if r.must_exist and not pc.any(page.table.column(f"has_{r.alias}")).as_py()
     ]
 
 
-def _wide(engine: Engine, reading: Reading | None, page: pa.Table, wanted: Columns) -> tuple[pa.Table, list[Name]]:
+def _whole(wanted: Columns) -> list[str]:
+    """Of what all keys are wanted, each with its last value: what is kept by run."""
+    by_stat = wanted.stats != ["last"]
+    kinds = [kind for kind in WILDCARDS.values() if wanted.keys(kind) is None]
+    return [f"{kind}s" for kind in kinds if kind != "metric" or not by_stat]
+
+
+def _wide(engine: Engine, reading: Reading, page: Page, wanted: Columns) -> tuple[pa.Table, list[Name]]:
     """The frame of a page of runs, and the metrics and params asked for by name that none of them has."""
-    numbers = page.column("number").combine_chunks()
-    ids = numbers.to_pylist()
-    found: dict[tuple[Kind, str], dict[str, pa.Array]] = {}
-    series = wanted.keys("metric")
-    if ids and series != []:
-        rows = load_metrics(engine, reading, ids, series=series, stats=wanted.stats)
-        for stat in wanted.stats:
-            found["metric", stat] = spread(rows, key="series", value=stat, numbers=numbers)
-    pairs: tuple[Kind, ...] = ("param", "tag")
-    for kind in pairs:
-        keys = wanted.keys(kind)
-        if ids and keys != []:
-            rows = load_pairs(engine, reading, f"{kind}s", ids, keys=keys)
-            found[kind, "last"] = spread(rows, key="key", value="value", numbers=numbers)
+    numbers = one_chunk(page.table.column("number"))
+    found = _found(engine, reading, page, numbers, wanted) if len(numbers) else {}
     result: dict[str, pa.Array | pa.ChunkedArray] = {}
     empty: list[Name] = []
     for title, name in wanted.entries:
         if name is None:
-            for key, values in found.get((WILDCARDS[title], "last"), {}).items():
+            for key, values in found.get((WILDCARDS[title], "last", None), {}).items():
                 result.setdefault(f"{title[:-1]}{key}", values)
         elif name.kind == "attribute":
-            result[title] = page.column(name.key)
+            result[title] = page.table.column(name.key)
         else:
-            column = found.get((name.kind, name.stat), {}).get(name.key)
+            column = found.get((name.kind, name.stat, name.step), {}).get(name.key)
             if column is None:
                 empty.append(name)
-                column = pa.nulls(len(ids), _column_type(name))
+                column = pa.nulls(len(numbers), _column_type(name))
             result[title] = column
     return pa.table(result), empty
+
+
+def _found(
+    engine: Engine, reading: Reading, page: Page, numbers: pa.Array, wanted: Columns
+) -> dict[tuple[Kind, str, int | None], dict[str, pa.Array]]:
+    """The columns of a page by kind, statistic and step, and key."""
+    found: dict[tuple[Kind, str, int | None], dict[str, pa.Array]] = {}
+    pages = load_pages(engine, reading, page, _whole(wanted))
+    for kind, rows in pages.items():
+        found[_SINGULAR[kind], "last", None] = spread(rows, key="key", value="value", numbers=numbers)
+    series = wanted.keys("metric")
+    if "metrics" not in pages and series != []:
+        rows = load_metrics(engine, reading, numbers.to_pylist(), series=series, stats=wanted.stats)
+        for stat in wanted.stats:
+            found["metric", stat, None] = spread(rows, key="series", value=stat, numbers=numbers)
+    for step, at_step in wanted.at_steps.items():
+        run_ids = one_chunk(page.table.column("run_id"))
+        rows = load_at_step(engine, reading, run_ids.to_pylist(), series=at_step, step=step)
+        found["metric", AT_STEP, step] = spread(rows, key="series", value=AT_STEP, numbers=run_ids)
+    for kind in _PAIRS:
+        keys = wanted.keys(kind)
+        if keys:
+            rows = load_pairs(engine, reading, f"{kind}s", numbers.to_pylist(), keys=keys)
+            found[kind, "last", None] = spread(rows, key="key", value="value", numbers=numbers)
+    return found
 
 
 def _column_type(name: Name) -> pa.DataType:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mlwarehouse.query.fields import AT_STEP, NUMBER
 from mlwarehouse.query.names import Name
 
 
@@ -10,5 +11,7 @@ def said_name(name: Name) -> str:
     if name.kind == "attribute":
         return name.key
     key = name.key if name.key.replace("_", "a").replace(".", "a").isalnum() else f"`{name.key}`"
-    stat = f".{name.stat}" if name.stat != "last" else ""
+    if name.stat == NUMBER:
+        return f"number({name.kind}s.{key})"
+    stat = "" if name.stat == "last" else f".at_step({name.step})" if name.stat == AT_STEP else f".{name.stat}"
     return f"{name.kind}s.{key}{stat}"

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from sqlglot import exp
+
 from mlwarehouse.engines.base import Engine, Reading
-from mlwarehouse.errors import WarehouseError, did_you_mean
+from mlwarehouse.errors import FilterError, WarehouseError, did_you_mean
 from mlwarehouse.query.names import Name, WrittenName, read_name
 from mlwarehouse.query.question import Question, Scope
-from mlwarehouse.query.references import References
+from mlwarehouse.query.references import SERIES, References
 from mlwarehouse.query.scoping import runs_in_scope
 from mlwarehouse.query.spelling import said_name
 
 CHECKED: dict[str, str] = {
-    "metric": "SELECT DISTINCT CASE WHEN context IS NULL THEN key ELSE key || ' ' || context END AS known FROM metrics",
+    "metric": f"SELECT DISTINCT {SERIES} AS known FROM metrics",
     "param": "SELECT DISTINCT key AS known FROM param_events",
 }
 """Kinds whose unknown keys are mistakes, and where to find the known ones. Tags come and go: any may be asked for."""
@@ -23,8 +25,16 @@ def doubtful_keys(question: Question) -> list[str]:
     """The series whose existence decides what the names of a filter and an order mean."""
     written: list[WrittenName | None] = [entry.name for entry in question.order]
     if question.filter is not None:
-        written += [read_name(node) for node in question.filter.walk(prune=lambda n: read_name(n) is not None)]
+        written += [_name_at(node) for node in question.filter.walk(prune=lambda n: _name_at(n) is not None)]
     return [name.doubtful_key for name in written if name is not None and name.doubtful_key is not None]
+
+
+def _name_at(node: exp.Expr) -> WrittenName | None:
+    """The name at a node. One that can't be meant is refused where its place is known, when the filter is written."""
+    try:
+        return read_name(node)
+    except FilterError:
+        return None
 
 
 def existing_series(engine: Engine, reading: Reading | None, scope: Scope, candidates: Sequence[str]) -> frozenset[str]:

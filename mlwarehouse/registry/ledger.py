@@ -20,8 +20,14 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from mlwarehouse.engines.base import Engine, Txn
-from mlwarehouse.errors import ConcurrentChangeError, NotFoundError, WarehouseError, did_you_mean
+from mlwarehouse.engines.base import Engine, Reading, Txn
+from mlwarehouse.errors import (
+    ConcurrentChangeError,
+    InvalidInputError,
+    NotFoundError,
+    WarehouseError,
+    did_you_mean,
+)
 from mlwarehouse.registry.events import EVENT_COLUMNS, Change, Decision, Event, audit_table, event_table, from_row
 from mlwarehouse.registry.fold import ModelState, fold, step
 from mlwarehouse.tables import AUDIT, REGISTRY_EVENTS
@@ -47,9 +53,12 @@ class Ledger:
     Threads may share it.
     """
 
-    def __init__(self, engine: Engine, *, actor: str, clock: Callable[[], dt.datetime]) -> None:
-        """Work on an engine's tables in the name of an actor."""
+    def __init__(
+        self, engine: Engine, *, actor: str, clock: Callable[[], dt.datetime], reading: Reading | None = None
+    ) -> None:
+        """Work on an engine's tables in the name of an actor; with a reading, look at that state and change nothing."""
         self._engine = engine
+        self._reading = reading
         self._actor = actor
         self._clock = clock
         self._writer_id = f"registry:{uuid.uuid4().hex}"
@@ -59,6 +68,7 @@ class Ledger:
         """The events of one model, in order."""
         rows = self._engine.query(
             f"SELECT {', '.join(EVENT_COLUMNS)} FROM registry_events WHERE model_name = $name ORDER BY seq",
+            reading=self._reading,
             parameters={"name": name},
         )
         return tuple(from_row(row) for row in rows.to_pylist())
@@ -84,6 +94,7 @@ class Ledger:
         rows = self._engine.query(
             f"SELECT {', '.join(EVENT_COLUMNS)} FROM registry_events WHERE model_name IN ({chosen}) "
             "ORDER BY model_name, seq",
+            reading=self._reading,
             parameters=parameters,
         ).to_pylist()
         groups = itertools.groupby(rows, key=lambda r: str(r["model_name"]))
@@ -94,6 +105,7 @@ class Ledger:
         # Only names that begin alike: there may be a model for each of a million devices.
         rows = self._engine.query(
             f"SELECT name FROM registered_models WHERE lower(name) LIKE $start LIMIT {_MAX_SUGGESTED}",
+            reading=self._reading,
             parameters={"start": name[:1].lower() + "%"},
         )
         return NotFoundError(
@@ -123,9 +135,14 @@ class Ledger:
             The state after the change.
 
         Raises:
+            InvalidInputError: This ledger looks at the past.
             ConcurrentChangeError: Others changed it each time; nothing was recorded.
             WarehouseError: What ``decide`` raised.
         """
+        if self._reading is not None:
+            raise InvalidInputError(
+                f"`{action}` was asked of the registry's past, which can't be changed; ask it of the registry itself."
+            )
         asked = f"models:/{name}" + (f"/{version}" if version is not None else "")
         detail = {**arguments, "comment": comment}
         bucket = f"registry:{int(hashlib.sha256(name.encode()).hexdigest(), 16) % BUCKETS}"

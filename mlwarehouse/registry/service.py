@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from mlwarehouse.engines.base import Engine
+from mlwarehouse.engines.base import Engine, Reading
 from mlwarehouse.entities import ModelVersion, RegisteredModel
 from mlwarehouse.errors import InvalidInputError, NotFoundError
 from mlwarehouse.registry import names, rules
@@ -27,16 +27,20 @@ class Registry:
     Threads may share it. Every change, allowed or refused by a rule, is also a row of `audit`.
     """
 
-    def __init__(self, engine: Engine, *, actor: str, clock: Callable[[], dt.datetime] = _now) -> None:
+    def __init__(
+        self, engine: Engine, *, actor: str, clock: Callable[[], dt.datetime] = _now, reading: Reading | None = None
+    ) -> None:
         """Work on an engine's tables.
 
         Args:
             engine: Where the tables are.
             actor: The name written beside every change.
             clock: Tells the time (UTC).
+            reading: Look at this past state, which can't be changed; None means the newest committed one.
         """
         self._engine = engine
-        self._ledger = Ledger(engine, actor=actor, clock=clock)
+        self._reading = reading
+        self._ledger = Ledger(engine, actor=actor, clock=clock, reading=reading)
 
     def create_registered_model(
         self, name: str, description: str | None = None, tags: Mapping[str, str] | None = None
@@ -275,6 +279,7 @@ class Registry:
         where = condition(filter_string, ("name", "run_id"))
         rows = self._engine.query(
             f"SELECT name, version FROM model_versions WHERE {where.sql} ORDER BY name, version DESC",
+            reading=self._reading,
             parameters=where.parameters,
         ).to_pylist()
         states = self._ledger.states(f"SELECT name FROM model_versions WHERE {where.sql}", where.parameters)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlwarehouse.disk import make_folder, sync_path
+from mlwarehouse.disk import make_folder, prepared, sync_path
 from mlwarehouse.storage.base import FileInfo
 
 if TYPE_CHECKING:
@@ -99,28 +98,15 @@ class LocalStorage:
 
     def create(self, name: str, content: bytes) -> None:
         """See `Storage.create`."""
-        with self._written(name, content) as temporary, contextlib.suppress(FileExistsError):
+        with prepared(self._path / name, content) as temporary, contextlib.suppress(FileExistsError):
             os.link(temporary, self._path / name)
         sync_path(self._path)
 
     def write(self, name: str, content: bytes) -> None:
         """See `Storage.write`."""
-        with self._written(name, content) as temporary:
+        with prepared(self._path / name, content) as temporary:
             temporary.replace(self._path / name)
         sync_path(self._path)
-
-    @contextmanager
-    def _written(self, name: str, content: bytes) -> Iterator[Path]:
-        """A synced file beside the one of a name, for as long as the context lasts."""
-        temporary = self._path / f".{name}.{uuid.uuid4().hex}"
-        try:
-            with temporary.open("xb") as out:
-                out.write(content)
-                out.flush()
-                os.fsync(out.fileno())
-            yield temporary
-        finally:
-            temporary.unlink(missing_ok=True)
 
     def open_input(self, name: str) -> pa.NativeFile:
         """See `Storage.open_input`."""

@@ -25,7 +25,7 @@ class StateSpec:
         view: The view whose fold it is; its name.
         source: The event table that the view folds.
         keys: What a row stands for; the first is always the run.
-        sort_by: The order of rows within a file.
+        sort_by: The order of rows within a file, in SQL.
     """
 
     view: str
@@ -35,7 +35,8 @@ class StateSpec:
 
 
 STATES: tuple[StateSpec, ...] = (
-    StateSpec("runs", "run_events", ("run_id",), ("run_id",)),
+    # The newest first: that is what questions ask for, and the others are then skipped.
+    StateSpec("runs", "run_events", ("run_id",), ("run_id DESC",)),
     StateSpec("params", "param_events", ("run_id", "key"), ("key", "run_id")),
     StateSpec("tags", "tag_events", ("run_id", "key"), ("key", "run_id")),
     StateSpec("metric_summaries", "metrics", ("run_id", "key", "context"), ("key", "context", "run_id")),

@@ -27,16 +27,22 @@ VIEWS: tuple[str, ...] = (
     "tags",
     "artifacts",
     "inputs",
+    "datasets",
     "live_registry_events",
     "model_versions",
     "registered_models",
     "model_aliases",
     "model_tags",
+    "lineage",
+    "experiments_latest",
+    "runs_latest",
+    "run_metrics_history",
 )
 """The views of the current state, each after those it depends on."""
 
-REPORTS: tuple[str, ...] = ("project_runs", "runs_by_day", "goal_progress", "goal_records")
-"""The views for dashboards and BI tools, each after those it depends on."""
+REPORTS: tuple[str, ...] = ("project_runs", "runs_by_day", "goal_progress", "goal_records", "sweep_runs")
+"""The views for dashboards and BI tools, each after those it depends on. Those with parameters are in
+`mlwarehouse.tables.reports`."""
 
 
 @dataclass(frozen=True)

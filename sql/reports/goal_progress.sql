@@ -13,12 +13,24 @@
 -- column last: The run's latest value.
 -- column reached_at: The time of the run's latest point in the series; runs are ordered by it.
 
-WITH both_directions AS (
-    SELECT run_id, series, 'min' AS direction, min AS value, min_step AS step, last, last_at AS reached_at
-    FROM metric_summaries
+WITH directions AS (
+    SELECT 'min' AS direction
     UNION ALL
-    SELECT run_id, series, 'max' AS direction, max AS value, max_step AS step, last, last_at AS reached_at
-    FROM metric_summaries
+    SELECT 'max' AS direction
+),
+
+-- The summaries are read once for both directions.
+both_directions AS (
+    SELECT
+        m.run_id,
+        m.series,
+        d.direction,
+        CASE WHEN d.direction = 'min' THEN m.min ELSE m.max END AS value,
+        CASE WHEN d.direction = 'min' THEN m.min_step ELSE m.max_step END AS step,
+        m.last,
+        m.last_at AS reached_at
+    FROM metric_summaries AS m
+    CROSS JOIN directions AS d
 )
 
 SELECT

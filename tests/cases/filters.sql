@@ -132,6 +132,44 @@ runs.run_id IN (SELECT run_id FROM inputs WHERE context <> 'eval' AND context <>
 datasets.context IS NULL;
 NOT runs.run_id IN (SELECT run_id FROM inputs WHERE NOT context IS NULL);
 
+# Two names of a run. NaN is equal to nothing and larger than nothing; a run that lacks one of them doesn't match.
+metrics.a.max < metrics.a.count;
+metric_0.max < metric_0.count;
+
+metrics.a >= metrics.b.min;
+CASE WHEN metric_0.last IS NULL OR metric_1.min IS NULL THEN NULL WHEN ISNAN(metric_0.last) THEN FALSE ELSE metric_0.last >= metric_1.min END;
+
+metrics.a != params.b;
+CASE WHEN metric_0.last IS NULL OR param_1.value_number IS NULL THEN NULL WHEN ISNAN(metric_0.last) OR ISNAN(param_1.value_number) THEN TRUE ELSE metric_0.last <> param_1.value_number END;
+
+# Params and tags are texts for = and !=, numbers for the others.
+params.a = tags.b AND params.a != params.c AND run_name = tags.b;
+param_0.value = tag_1.value AND param_0.value <> param_2.value AND runs.run_name = tag_1.value;
+
+params.a < params.b;
+CASE WHEN param_0.value_number IS NULL OR param_1.value_number IS NULL THEN NULL WHEN ISNAN(param_0.value_number) OR ISNAN(param_1.value_number) THEN FALSE ELSE param_0.value_number < param_1.value_number END;
+
+end_time > start_time;
+runs.ended_at > runs.started_at;
+
+# A param or tag as a number, whatever it is compared with.
+number(params.lr) IN (0.1, 1) AND number(tags.n) IS NULL;
+param_0.value_number IN (0.1, 1.0) AND TRY_CAST(tag_1.value AS DOUBLE) IS NULL;
+
+# The value at a step has a join of its own.
+metrics.a.at_step(100) < metrics.a.first AND metrics.`b c`.at_step(-1) > 0.5;
+CASE WHEN metric_0.at_step IS NULL OR metric_1.first IS NULL THEN NULL WHEN ISNAN(metric_0.at_step) OR ISNAN(metric_1.first) THEN FALSE ELSE metric_0.at_step < metric_1.first END AND (metric_2.at_step > 0.5 AND NOT ISNAN(metric_2.at_step));
+
+metrics.a.at_step(1) BETWEEN 0 AND 1 OR metrics.a.AT_STEP(2) IN (1, 2);
+((metric_0.at_step >= 0.0 AND NOT ISNAN(metric_0.at_step)) AND metric_0.at_step <= 1.0) OR metric_1.at_step IN (1.0, 2.0);
+
+# Keys may begin with a digit.
+metrics.1st < 1e3 AND params.2nd.try = 'x' AND metrics.0.5 > 5;
+metric_0.last < 1000.0 AND param_1.value = 'x' AND (metric_2.last > 5.0 AND NOT ISNAN(metric_2.last));
+
 # Words of SQL are names where names stand.
+tags.select = 'x' AND tags.not = 'y' AND tags.and = 'z' AND NOT metrics.or < 1 AND params.like LIKE 'like';
+tag_0.value = 'x' AND tag_1.value = 'y' AND tag_2.value = 'z' AND NOT (metric_3.last < 1.0) AND param_4.value LIKE 'like';
+
 params.order = 'x' AND params.if = 'y' AND tags.case = 'z' AND metrics.min < 1 AND metrics.count.max < 2;
 param_0.value = 'x' AND param_1.value = 'y' AND tag_2.value = 'z' AND metric_3.last < 1.0 AND metric_4.max < 2.0;

@@ -19,6 +19,7 @@ def test_a_report_has_its_grain(project, name):
         "runs_by_day": "day, experiment_id, user_id, outcome",
         "goal_progress": "run_id, series, direction",
         "goal_records": "run_id, series, direction",
+        "sweep_runs": "run_id",
     }
     doubled = project.sql(f"SELECT {keys[name]} FROM {name} GROUP BY {keys[name]} HAVING COUNT(*) > 1")
     assert doubled.empty

@@ -16,6 +16,7 @@ from mlwarehouse.config import SETTINGS
 from mlwarehouse.dashboards.app import PAGES
 from mlwarehouse.models import FLAVORS
 from mlwarehouse.tables import TABLES
+from mlwarehouse.tables.reports import PARAMETRIC
 from mlwarehouse.tables.views import REPORTS, VIEWS
 
 from .pages import EVERYTHING, GUIDE, ROOT, name_of
@@ -42,7 +43,7 @@ def test_a_setting_is_explained(name):
     assert re.search(rf"`{name}`|`{name} = |MLWAREHOUSE_{name.upper()}\b|{name}=", GUIDE_TEXT)
 
 
-@pytest.mark.parametrize("name", [t.name for t in TABLES] + [*VIEWS, *REPORTS] + [f.name for f in FLAVORS])
+@pytest.mark.parametrize("name", [t.name for t in TABLES] + [*VIEWS, *REPORTS, *PARAMETRIC] + [f.name for f in FLAVORS])
 def test_a_table_view_or_flavor_is_explained(name):
     assert f"`{name}`" in GUIDE_TEXT
 

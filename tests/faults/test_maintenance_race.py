@@ -150,7 +150,7 @@ def test_nothing_is_missed_and_every_count_is_right(tmp_path):
     engine = warehouse.engine()
     for number in range(3):
         engine.append(METRICS, batch("before", number))
-    pin = warehouse.pin("start")
+    pin = warehouse.snapshot(keep=True, name="start")
     jobs = [("write", "a"), ("write", "b"), ("keep",), ("read_as_duckdb",), ("read_as_stranger",)]
     jobs.append(("read_old_snapshot",))
     repository = str(Path(__file__).parents[2])

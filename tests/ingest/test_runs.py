@@ -241,7 +241,7 @@ def test_a_place_that_is_not_a_warehouse(tmp_path):
         Warehouse(tmp_path / "wall" / "wh").start_run()
 
 
-def test_a_pin_and_a_past_moment_stay_what_they_were(warehouse):
+def test_a_snapshot_and_a_past_moment_stay_what_they_were(warehouse):
     with warehouse.start_run() as run:
         run.log_metric("x", 1.0)
     pin = warehouse.snapshot()
@@ -263,7 +263,7 @@ def test_a_pin_and_a_past_moment_stay_what_they_were(warehouse):
     assert count(as_of="2020-01-01") == count(as_of=dt.date(2020, 1, 1)) == 0
     with pytest.raises(InvalidInputError, match="isn't a time"):
         count(as_of="yesterday")
-    with pytest.raises(InvalidInputError, match="isn't a pin"):
+    with pytest.raises(InvalidInputError, match="isn't a snapshot"):
         count(at="{}")
     with pytest.raises(InvalidInputError, match="not both"):
         count(at=pin, as_of="2020-01-01")

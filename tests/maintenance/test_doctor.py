@@ -95,18 +95,18 @@ def run_command(*arguments: str, status: int = 0) -> str:
     return done.stdout
 
 
-def test_the_commands_mend_pin_and_purge(warehouse):
+def test_the_commands_mend_keep_and_purge(warehouse):
     ids = log_runs(warehouse, 2)
     warehouse.close()
     root = str(warehouse.root)
-    assert json.loads(run_command("pin", "first", "-w", root))["versions"]["metrics"] == 2
+    assert json.loads(run_command("snapshot", "--keep", "first", "-w", root))["versions"]["metrics"] == 2
     newest = max(log_entries(warehouse.root / "tables" / "metrics").values())
     newest.write_bytes(b"")
     assert "is empty" in run_command("doctor", "-w", root, status=1)
     mended = json.loads(run_command("doctor", "--repair", "-w", root, "--json"))
     assert [m["kind"] for m in mended["mended"]] == ["empty entry"]
     assert mended["problems"] == []
-    assert "1 pins would go" in run_command("purge", "--run-id", ids[0], "-w", root)
+    assert "1 kept snapshots would go" in run_command("purge", "--run-id", ids[0], "-w", root)
     done = json.loads(run_command("purge", "--run-id", ids[0], "-w", root, "--yes", "--json"))
     assert (done["is_done"], done["n_runs"]) == (True, 1)
     assert "no problems found" in run_command("doctor", "--deep", "-w", root)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow.parquet as pq
 import pytest
@@ -12,14 +13,16 @@ from deltalake import DeltaTable
 
 from mlwarehouse import Warehouse
 from mlwarehouse.engines import embedded_maintain
+from mlwarehouse.engines.embedded_checks import table_damages
 from mlwarehouse.engines.embedded_gc import collect_garbage
 from mlwarehouse.engines.embedded_log import log_entries, replay
+from mlwarehouse.engines.embedded_tables import EmbeddedTables
 from mlwarehouse.engines.pins import pinned_files
-from mlwarehouse.errors import ConflictError, InvalidInputError, NotFoundError, StorageError
+from mlwarehouse.errors import ConflictError, InvalidInputError, NotFoundError, SnapshotGoneError, StorageError
 from mlwarehouse.ingest.alone import LOCK
 from mlwarehouse.ingest.committer import run_committer
 from mlwarehouse.ingest.maintaining import take_turn
-from mlwarehouse.tables import METRICS, RUN_EVENTS, TABLES
+from mlwarehouse.tables import METRICS, PARAM_EVENTS, RUN_EVENTS, TABLES
 from tests.maintenance.conftest import facts, log_runs
 
 DAY_S = 24 * 3600.0
@@ -119,7 +122,7 @@ def test_the_committer_that_logging_starts_maintains_by_itself(tmp_path):
 
 def test_files_stay_as_long_as_the_retention_and_pins_say(warehouse):
     log_runs(warehouse, 3)
-    old = warehouse.pin("paper")
+    old = warehouse.snapshot(keep=True, name="paper")
     before = files_of(warehouse)
     log_runs(warehouse, 2)
     log_runs(warehouse, 1)
@@ -133,8 +136,8 @@ def test_files_stay_as_long_as_the_retention_and_pins_say(warehouse):
     assert before < files_of(warehouse)
     ask = "SELECT count(*) AS n FROM metrics"
     assert warehouse.sql(ask, at=old, output_format="arrow").column("n").to_pylist() == [30]
-    assert warehouse.pins() == {"paper": old}
-    warehouse.unpin("paper")
+    assert [(k.name, k.snapshot) for k in warehouse.snapshots()] == [("paper", old)]
+    warehouse.release_snapshot("paper")
     assert collect_garbage(path, METRICS, retention_hours=0, pinned=pinned_files(warehouse.root, "metrics")).n_old == 3
     assert not before & files_of(warehouse)
     assert warehouse.sql(ask, output_format="arrow").column("n").to_pylist() == [60]
@@ -142,11 +145,11 @@ def test_files_stay_as_long_as_the_retention_and_pins_say(warehouse):
 
 def test_a_kept_pin_outlives_the_log_of_its_version(warehouse):
     log_runs(warehouse, 2)
-    pin = warehouse.pin("paper")
+    pin = warehouse.snapshot(keep=True, name="paper")
     loose = warehouse.snapshot()
     log_runs(warehouse, 2)
     path = path_of(warehouse)
-    then = time.time() - 40 * DAY_S
+    then = time.time() - 8 * DAY_S
     for entry in log_entries(path).values():
         os.utime(entry, (then, then))
     warehouse.maintain()
@@ -155,20 +158,20 @@ def test_a_kept_pin_outlives_the_log_of_its_version(warehouse):
     fresh = Warehouse(warehouse.root, committer="off")
     ask = "SELECT count(*) AS n FROM metrics"
     assert fresh.sql(ask, at=pin, output_format="arrow").column("n").to_pylist() == [20]
-    fresh.unpin("paper")
-    with pytest.raises(StorageError, match="can't be read at version"):
+    fresh.release_snapshot("paper")
+    with pytest.raises(SnapshotGoneError, match="can't be read at version"):
         fresh.sql(ask, at=loose)
 
 
-def test_pins_have_names_once_and_are_checked(warehouse):
+def test_kept_snapshots_have_names_once_and_are_checked(warehouse):
     log_runs(warehouse, 1)
-    warehouse.pin("a")
-    with pytest.raises(ConflictError, match="There is a pin `a` already"):
-        warehouse.pin("a")
-    with pytest.raises(InvalidInputError, match="can't be a pin's name"):
-        warehouse.pin("../a")
+    warehouse.snapshot(keep=True, name="a")
+    with pytest.raises(ConflictError, match="A snapshot is kept as `a` already"):
+        warehouse.snapshot(keep=True, name="a")
+    with pytest.raises(InvalidInputError, match="can't be the name of a kept snapshot"):
+        warehouse.snapshot(keep=True, name="../a")
     with pytest.raises(NotFoundError, match="Did you mean `a`"):
-        warehouse.unpin("aa")
+        warehouse.release_snapshot("aa")
     (warehouse.root / "pins" / "b.json").write_text("{")
     # What it protects isn't known, so nothing is removed.
     with pytest.raises(StorageError, match="no file can be removed"):
@@ -191,6 +194,39 @@ def test_files_that_were_never_committed_go_after_a_day_and_not_before(warehouse
     assert {d.name: d.n_orphans for d in warehouse.maintain()}["metrics"] == 1
     assert young.exists()
     assert not old.exists()
+
+
+def test_what_a_death_in_a_commit_left_in_the_log_goes_after_a_day(warehouse):
+    log_runs(warehouse, 1)
+    log = path_of(warehouse) / "_delta_log"
+    young, old = log / ".entry.json.1", log / ".entry.json.2"
+    for path, age_s in ((young, DAY_S / 2), (old, 2 * DAY_S)):
+        path.write_text("{}")
+        os.utime(path, (time.time() - age_s,) * 2)
+    assert {d.name: d.n_orphans for d in warehouse.maintain()}["metrics"] == 1
+    assert young.exists()
+    assert not old.exists()
+
+
+def test_tables_of_an_older_release_get_the_shorter_log(tmp_path):
+    """Also when several processes come at once, and a choice of the user's stays."""
+    chosen, older = tmp_path / METRICS.name, tmp_path / PARAM_EVENTS.name
+    of_then = {"delta.appendOnly": "true", "delta.checkpointInterval": "50"}
+    DeltaTable.create(older, schema=PARAM_EVENTS.arrow_schema(), configuration=of_then)
+    of_user = {**of_then, "delta.logRetentionDuration": "interval 3 days"}
+    DeltaTable.create(chosen, schema=METRICS.arrow_schema(), configuration=of_user)
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(EmbeddedTables(tmp_path).create, [METRICS, PARAM_EVENTS]) for _ in range(4)]:
+            done.result()
+    found = DeltaTable(older)
+    assert found.metadata().configuration == {**of_then, "delta.logRetentionDuration": "interval 7 days"}
+    assert found.version() <= 4
+    # Our own doing is no damage.
+    assert table_damages(older, PARAM_EVENTS) == []
+    EmbeddedTables(tmp_path).create([METRICS, PARAM_EVENTS])
+    assert DeltaTable(older).version() == found.version()
+    assert DeltaTable(chosen).metadata().configuration == of_user
+    assert DeltaTable(chosen).version() == 0
 
 
 def test_nothing_goes_while_the_clock_is_behind_the_newest_commit(warehouse, monkeypatch):
@@ -221,7 +257,7 @@ def test_a_turn_removes_what_nobody_needs_about_once_an_hour(warehouse):
 def test_expired_log_entries_go_behind_a_checkpoint(warehouse):
     log_runs(warehouse, 4)
     path = path_of(warehouse)
-    then = time.time() - 40 * DAY_S
+    then = time.time() - 8 * DAY_S
     for entry in log_entries(path).values():
         os.utime(entry, (then, then))
     before = facts(warehouse)

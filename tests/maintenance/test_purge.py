@@ -147,13 +147,17 @@ def test_an_experiment_goes_with_its_runs(mixed):
 def test_what_can_be_asked_afterwards_and_what_not(mixed):
     root, ids = mixed
     warehouse = Warehouse(root, committer="off", capture_code=False)
-    pin = warehouse.pin("before")
+    pin = warehouse.snapshot(keep=True, name="before")
     assert warehouse.purge(run_id=ids["drop"]).n_pins == 1
-    assert warehouse.pins() == {}
-    from mlwarehouse.errors import StorageError
+    assert warehouse.snapshots() == []
+    from mlwarehouse.errors import SnapshotGoneError
 
+    with pytest.raises(
+        NotFoundError, match=r"no kept snapshot `before`\. A purge on .* took all that were kept before"
+    ):
+        warehouse.sql("SELECT count(*) FROM metrics", at="before")
     fresh = Warehouse(root, committer="off")
-    with pytest.raises(StorageError, match="can't be read at version"):
+    with pytest.raises(SnapshotGoneError, match=r"a purge on .* deleted the table's past .*Ask `as_of`"):
         fresh.sql("SELECT count(*) FROM metrics", at=pin)
     (row,) = fresh.sql("SELECT count(*) AS n FROM metrics", as_of="2100-01-01", output_format="arrow").to_pylist()
     assert row["n"] == 2

@@ -32,6 +32,28 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedEngine]
     engine.close()
 
 
+@pytest.fixture(scope="session")
+def mlflow_database(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The address of an empty store of MLflow's; making its tables takes seconds."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    folder = tmp_path_factory.mktemp("mlflow")
+    SqlAlchemyStore(f"sqlite:///{folder}/mlflow.db", str(folder / "artifacts"))
+    return f"sqlite:///{folder}/mlflow.db"
+
+
+@pytest.fixture(scope="module")
+def mlflow_client(mlflow_database: str) -> Iterator[Any]:
+    """MLflow's client, on that store while the module runs."""
+    import mlflow
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+        mlflow.set_tracking_uri(mlflow_database)
+        yield mlflow.MlflowClient()
+        mlflow.set_tracking_uri(None)
+
+
 @pytest.fixture
 def empty_engine(tmp_path: Path) -> Iterator[EmbeddedEngine]:
     engine = EmbeddedEngine(tmp_path / "tables")

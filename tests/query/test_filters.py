@@ -77,7 +77,7 @@ def test_any_key_and_value_can_be_asked_for(key: str, value: str) -> None:
     tree, references = compiled(f"params.`{quoted_key}` = '{quoted_value}'")
     assert tree.sql(dialect="duckdb") == "param_0.value = $p0"
     assert references.parameters == {"p0": value}
-    assert list(references.by_name) == [("param", key)]
+    assert list(references.by_name) == [("param", key, None)]
 
 
 def test_what_a_series_can_be_a_metric_of() -> None:

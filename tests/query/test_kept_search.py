@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from deltalake import DeltaTable
 
 from mlwarehouse import Warehouse
-from mlwarehouse.engines.embedded_states import drop_states
+from mlwarehouse.engines.embedded_follow import write_checkpoint
+from mlwarehouse.engines.embedded_kept import fold_health
+from mlwarehouse.engines.embedded_log import log_entries
+from mlwarehouse.engines.embedded_states import drop_states, refresh
+from mlwarehouse.engines.embedded_tables import EmbeddedTables
+from mlwarehouse.tables.states import STATES
 
 
 @pytest.fixture
@@ -131,8 +139,54 @@ def test_a_table_restored_from_a_backup_is_told_from_the_one_that_was_folded(war
     restored.close()
 
 
+def test_a_fold_that_cannot_go_on_takes_none_with_it_that_was_just_made(warehouse):
+    log(warehouse, 0, 2)
+    warehouse.maintain()
+    log(warehouse, 2, 4)
+    warehouse.flush()
+    # The last view's events are of another past.
+    folder = warehouse.root / "tables" / STATES[-1].source
+    last = log_entries(folder)[DeltaTable(folder).version() - 1]
+    last.write_bytes(last.read_bytes() + b"\n")
+    tables = EmbeddedTables(warehouse.root / "tables")
+    assert [r.view for r in refresh(tables, least_rows=1)] == [spec.view for spec in STATES]
+    assert [(f.view, f.n_behind) for f in fold_health(tables)] == [(spec.view, 0) for spec in STATES]
+    assert warehouse.reading().kept is not None
+    assert len(warehouse.search_runs()) == 4
+
+
+def test_a_fold_is_taken_up_before_the_log_behind_it_expires(warehouse):
+    log(warehouse, 0, 2)
+    warehouse.maintain()
+    log(warehouse, 2, 3)
+    warehouse.flush()
+    tables = EmbeddedTables(warehouse.root / "tables")
+    assert refresh(tables) == []
+    old = time.time() - 2 * 24 * 3600
+    for spec in STATES:
+        for entry in log_entries(warehouse.root / "tables" / spec.source).values():
+            os.utime(entry, (old, old))
+    assert [r.view for r in refresh(tables)] == [spec.view for spec in STATES]
+    assert refresh(tables) == []
+
+
+def test_a_fold_that_is_kept_first_when_the_log_has_no_start_any_more_takes_up_everything(warehouse):
+    log(warehouse, 0, 2)
+    warehouse.flush()
+    tables = EmbeddedTables(warehouse.root / "tables")
+    for spec in STATES:
+        folder = warehouse.root / "tables" / spec.source
+        write_checkpoint(folder)
+        entries = log_entries(folder)
+        for version in sorted(entries)[:-1]:
+            entries[version].unlink()
+    assert [r.view for r in refresh(tables)] == [spec.view for spec in STATES]
+    assert warehouse.reading().kept is not None
+    assert len(warehouse.search_runs()) == 2
+
+
 def test_a_column_of_a_later_release_changes_no_answer(warehouse):
-    from deltalake import DeltaTable, Field, write_deltalake
+    from deltalake import Field, write_deltalake
     from deltalake.schema import PrimitiveType
 
     log(warehouse, 0, 2)

@@ -1,8 +1,4 @@
-"""The same runs in MLflow's own store and in our tables: the same searches must give the same frames.
-
-Where MLflow's answer is an artefact of its store the difference is stated here: it keeps an infinity as the largest
-double, writes its own tags into each run, and orders new columns by chance.
-"""
+"""The same runs in MLflow's own store and in our tables: the same searches must give the same frames."""
 
 from __future__ import annotations
 
@@ -11,9 +7,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-import mlflow
 import numpy as np
-import pandas as pd
 import pytest
 
 from mlwarehouse import query
@@ -21,11 +15,11 @@ from mlwarehouse.engines.embedded import EmbeddedEngine
 from mlwarehouse.entities import ViewType
 from mlwarehouse.tables import TABLES
 from tests.query.conftest import fill
+from tests.query.peer import FIRST, assert_same, empty_rows, log_to_mlflow, log_to_tables, mlflow_frame
 
 # SQLAlchemy's word about how MLflow uses it.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
 
-FIRST = 1772366400000
 N_RUNS = 30
 
 
@@ -59,94 +53,27 @@ def plan() -> list[dict[str, Any]]:
                 "params": params,
                 "tags": tags,
                 "deleted": n in (11, 22),
-                "dataset": ("yelp" if n % 2 else "imdb", f"d{n % 3}", "train" if n % 4 else "eval")
+                "datasets": [("yelp" if n % 2 else "imdb", f"d{n % 3}", "train" if n % 4 else "eval")]
                 if n % 5 == 1
-                else None,
+                else [],
             }
         )
     return runs
 
 
 @pytest.fixture(scope="module")
-def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, str, EmbeddedEngine]]:
+def stores(mlflow_client: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, str, EmbeddedEngine]]:
     folder = tmp_path_factory.mktemp("mlflow")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
-        mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
-        client = mlflow.MlflowClient()
-        experiment_id = client.create_experiment("peer", artifact_location=str(folder / "artifacts"))
-        rows: dict[str, list[dict[str, Any]]] = {
-            "experiment_events": [{"experiment_id": experiment_id, "kind": "created", "name": "peer"}]
-        }
-        for table in ("run_events", "metrics", "param_events", "tag_events", "input_events"):
-            rows[table] = []
-        for run in plan():
-            run_id = log_to_mlflow(client, experiment_id, run)
-            log_to_tables(rows, run_id, experiment_id, run, client)
-        engine = EmbeddedEngine(folder / "tables")
-        engine.create_tables(TABLES)
-        fill(engine, rows)
-        yield client, experiment_id, engine
-        engine.close()
-        mlflow.set_tracking_uri(None)
-
-
-def log_to_mlflow(client: Any, experiment_id: str, run: dict[str, Any]) -> str:
-    from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
-
-    run_id: str = client.create_run(experiment_id, start_time=run["start"], run_name=run["name"]).info.run_id
-    client.log_batch(
-        run_id,
-        metrics=[Metric(key, value, time, step) for key, value, step, time in run["metrics"]],
-        params=[Param(k, v) for k, v in run["params"].items()],
-        tags=[RunTag(k, v) for k, v in run["tags"].items()],
-    )
-    if run["dataset"]:
-        name, digest, context = run["dataset"]
-        dataset = Dataset(name=name, digest=digest, source_type="local", source="{}")
-        client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", context)])])
-    if run["end"]:
-        client.set_terminated(run_id, run["status"], end_time=run["end"])
-    if run["deleted"]:
-        client.delete_run(run_id)
-    return run_id
-
-
-def log_to_tables(
-    rows: dict[str, list[dict[str, Any]]], run_id: str, experiment_id: str, run: dict[str, Any], client: Any
-) -> None:
-    def at(milliseconds: int) -> float:
-        return (milliseconds - FIRST) / 1000
-
-    def number(text: str) -> float | None:
-        try:
-            return float(text)
-        except ValueError:
-            return None
-
-    started = {"kind": "started", "experiment_id": experiment_id, "name": run["name"], "status": "RUNNING"}
-    rows["run_events"].append({"run_id": run_id, **started, "event_at": at(run["start"])})
-    if run["end"]:
-        rows["run_events"].append(
-            {"run_id": run_id, "kind": "ended", "status": run["status"], "event_at": at(run["end"])}
-        )
-    if run["deleted"]:
-        rows["run_events"].append({"run_id": run_id, "kind": "deleted"})
-    rows["metrics"] += [
-        {"run_id": run_id, "key": key, "value": value, "step": step, "event_at": at(time)}
-        for key, value, step, time in run["metrics"]
-    ]
-    rows["param_events"] += [
-        {"run_id": run_id, "key": key, "value": value, "value_number": number(value)}
-        for key, value in run["params"].items()
-    ]
-    # The tags that MLflow's client adds by itself are taken over.
-    rows["tag_events"] += [
-        {"run_id": run_id, "key": key, "value": value} for key, value in client.get_run(run_id).data.tags.items()
-    ]
-    if run["dataset"]:
-        name, digest, context = run["dataset"]
-        rows["input_events"].append({"run_id": run_id, "name": name, "digest": digest, "context": context})
+    experiment_id = mlflow_client.create_experiment("peer", artifact_location=str(folder / "artifacts"))
+    rows = empty_rows({experiment_id: "peer"})
+    for run in plan():
+        run_id = log_to_mlflow(mlflow_client, experiment_id, run)
+        log_to_tables(rows, run_id, experiment_id, run, mlflow_client)
+    engine = EmbeddedEngine(folder / "tables")
+    engine.create_tables(TABLES)
+    fill(engine, rows)
+    yield mlflow_client, experiment_id, engine
+    engine.close()
 
 
 FILTERS = [
@@ -213,35 +140,17 @@ ORDERS: list[list[str]] = [
 ]
 
 
-def mlflow_frame(experiment_id: str, **question: Any) -> pd.DataFrame:
-    frame: pd.DataFrame = mlflow.search_runs(experiment_ids=[experiment_id], **question)
-    return frame.replace({sys.float_info.max: math.inf, -sys.float_info.max: -math.inf})
-
-
-def assert_same(ours: pd.DataFrame, theirs: pd.DataFrame) -> None:
-    assert ours["run_id"].tolist() == theirs["run_id"].tolist(), "the runs, in order"
-    assert ours.columns[:6].tolist() == theirs.columns[:6].tolist()
-    kinds = [c.partition(".")[0] for c in theirs.columns[6:]]
-    assert [c.partition(".")[0] for c in ours.columns[6:]] == kinds, "metrics, then params, then tags"
-    assert set(ours.columns) == set(theirs.columns)
-    if len(theirs):
-        for column in theirs.columns.drop(["artifact_uri", "end_time"]):
-            assert str(ours[column].dtype) == str(theirs[column].dtype), column
-            pd.testing.assert_series_equal(ours[column], theirs[column])
-        pd.testing.assert_series_equal(ours["end_time"], pd.to_datetime(theirs["end_time"], utc=True))
-
-
 @pytest.mark.parametrize("text", FILTERS)
 def test_filters(stores: tuple[Any, str, EmbeddedEngine], text: str) -> None:
     _, experiment_id, engine = stores
-    theirs = mlflow_frame(experiment_id, filter_string=text)
+    theirs = mlflow_frame([experiment_id], filter_string=text)
     assert_same(query.search_runs(engine, experiment_ids=[experiment_id], filter_string=text), theirs)
 
 
 @pytest.mark.parametrize("order", ORDERS, ids=str)
 def test_orders(stores: tuple[Any, str, EmbeddedEngine], order: list[str]) -> None:
     _, experiment_id, engine = stores
-    theirs = mlflow_frame(experiment_id, order_by=order)
+    theirs = mlflow_frame([experiment_id], order_by=order)
     assert_same(query.search_runs(engine, experiment_ids=[experiment_id], order_by=order), theirs)
 
 
@@ -249,7 +158,7 @@ def test_orders(stores: tuple[Any, str, EmbeddedEngine], order: list[str]) -> No
 @pytest.mark.parametrize("limit", [1, 7, 1000])
 def test_pages(stores: tuple[Any, str, EmbeddedEngine], view_type: ViewType, limit: int) -> None:
     _, experiment_id, engine = stores
-    theirs = mlflow_frame(experiment_id, run_view_type=int(view_type), max_results=limit)
+    theirs = mlflow_frame([experiment_id], run_view_type=int(view_type), max_results=limit)
     ours = query.search_runs(engine, experiment_ids=[experiment_id], run_view_type=view_type, max_results=limit)
     assert_same(ours, theirs)
 

@@ -14,6 +14,15 @@ from mlwarehouse.errors import SqlError
 from tests.views.rows import tables
 
 
+@pytest.mark.parametrize("operator", ["LIKE", "ILIKE"])
+def test_a_backslash_in_a_pattern_is_one_on_spark(operator: str) -> None:
+    tree = parse_select(f"SELECT a {operator} b FROM runs")
+    assert f"a {operator} REPLACE(b, CHR(92), CONCAT(CHR(92), CHR(92)))" in render(tree, dialect="spark")
+    assert f"a {operator} b" in render(tree, dialect="duckdb")
+    escaped = parse_select(f"SELECT a {operator} b ESCAPE '!' FROM runs")
+    assert f"a {operator} b ESCAPE '!'" in render(escaped, dialect="spark")
+
+
 @pytest.mark.parametrize(
     ("sql", "free"),
     [

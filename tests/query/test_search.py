@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from mlwarehouse import query
+from mlwarehouse import Warehouse, query
 from mlwarehouse.engines.base import Reading
 from mlwarehouse.engines.embedded import EmbeddedEngine
 from mlwarehouse.engines.spark import SparkEngine
@@ -50,6 +52,7 @@ def test_finds(engine: EmbeddedEngine, case: dict[str, Any]) -> None:
     [
         '(metrics.loss > 0.1 OR metrics.`loss {"subset": "val"}` < 0.1) AND tags.size > 9 AND datasets.name = \'yelp\'',
         "params.lr < 1 AND start_time <= 1772366430000 AND run_name ILIKE 'B%' OR params.opt NOT IN ('sgd')",
+        "metrics.loss.at_step(0) > number(params.lr) AND params.opt NOT LIKE 'C:\\temp_%' AND metrics.loss.min < 1",
     ],
 )
 def test_finds_the_same_on_spark(engine: EmbeddedEngine, spark: Any, text: str) -> None:
@@ -111,6 +114,47 @@ def test_columns_are_those_asked_for_in_order(engine: EmbeddedEngine) -> None:
     assert frame["tags.nobody"].tolist() == [None, None, None]
     assert frame["metrics.odd.min"].tolist()[1] == 7.0  # the metric of this name, not the minimum of `odd`
     assert frame["run_name"].tolist() == ["bag", "lstm", "bert"]
+
+
+def test_columns_at_a_step(engine: EmbeddedEngine) -> None:
+    wanted = [
+        "metrics.loss.at_step(0)",
+        "metrics.loss.at_step(1)",
+        "metrics.`val/acc`.at_step(0)",
+        'metrics.loss {"subset": "val"}.at_step(0)',
+        "metrics.loss.at_step(-7)",
+        "metrics.loss",
+    ]
+    frame = query.search_runs(engine, experiment_names=["sentiment"], columns=wanted, order_by=["run_id"])
+    assert frame.columns.tolist() == wanted
+    expected = [[0.9, 0.2, 0.7], [0.3, np.nan, np.nan], [0.8, np.inf, np.nan], [0.05, np.nan, np.nan], [np.nan] * 3]
+    for column, values in zip(wanted, expected, strict=False):
+        np.testing.assert_array_equal(frame[column], values)
+        assert frame[column].dtype == np.float64
+    arrow = query.search_runs(
+        engine, experiment_names=["sentiment"], columns=wanted, order_by=["run_id"], output_format="arrow"
+    )
+    assert arrow.column("metrics.loss.at_step(1)").null_count == 1, "c has NaN there, b has nothing"
+    with pytest.raises(NotFoundError, match="Did you mean `loss`"):
+        query.search_runs(engine, experiment_names=["sentiment"], columns=["metrics.los.at_step(1)"])
+
+
+def test_the_chosen_experiment_is_for_questions_that_name_none(tmp_path: Path) -> None:
+    with closing(Warehouse(tmp_path / "wh", committer="off", capture_code=False)) as warehouse:
+        for name in ("one", "two"):
+            with warehouse.start_run(experiment=name, run_name=name):
+                pass
+        warehouse.set_experiment("one")
+        two = warehouse.get_experiment_by_name("two")
+
+        def found(**question: Any) -> list[str]:
+            return sorted(run.info.run_name for run in warehouse.search_runs(output_format="list", **question))
+
+        assert found() == ["one"]
+        assert found(search_all_experiments=True) == ["one", "two"]
+        assert found(experiment_names=["two"]) == ["two"]
+        assert found(experiment_ids=[two.experiment_id], experiment_names=[]) == ["two"]
+        assert found(experiment_ids=[]) == found(experiment_names=[]) == []
 
 
 def test_a_wildcard_stands_for_all_of_a_kind(engine: EmbeddedEngine) -> None:

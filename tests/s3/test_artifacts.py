@@ -131,7 +131,7 @@ def test_a_file_that_changes_while_it_is_sent_is_sent_as_it_is_at_rest(uri):
     stored = store.put_file(Changing(3))
     assert stored == Stored(hashlib.sha256(bytes([3]) * 12_000_000).hexdigest(), 12_000_000)
     assert blobs(ArtifactStore(store)) == {stored.digest}
-    with pytest.raises(OSError, match="changed each of 3 times"):
+    with pytest.raises(StorageError, match="changed each of 3 times"):
         store.put_file(Changing(1000))
     assert blobs(ArtifactStore(store)) == {stored.digest}
 

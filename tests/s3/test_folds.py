@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import time
 
+import pandas as pd
 import pytest
 
 from mlwarehouse import Warehouse
+from mlwarehouse.disk import try_lock
+from mlwarehouse.engines.embedded_kept import fold_health
+from mlwarehouse.engines.embedded_page_files import PAGES
 from mlwarehouse.engines.embedded_states import derived_folder, drop_states, refresh
 from mlwarehouse.engines.embedded_tables import EmbeddedTables
 from mlwarehouse.ingest.maintaining import take_turn
@@ -36,11 +40,14 @@ def answers(warehouse: Warehouse) -> list[list[dict]]:
 
 def test_kept_folds_answer_as_events_do(warehouse, environment, tmp_path):
     ids = log_runs(warehouse, 3)
-    by_events = answers(warehouse)
+    by_events, found = answers(warehouse), warehouse.search_runs(search_all_experiments=True)
     assert warehouse.reading().kept is None
     warehouse.maintain()
     assert warehouse.reading().kept is not None
     assert answers(warehouse) == by_events
+    # Also the pages of runs, whose files are with the folds.
+    assert len(list((derived_folder(warehouse.engine().tables) / PAGES).iterdir())) == 1
+    pd.testing.assert_frame_equal(warehouse.search_runs(search_all_experiments=True), found)
     # What comes in behind them, and rows in the spool.
     log_runs(warehouse, 2)
     with warehouse.start_run(run_id=ids[0]) as again:
@@ -53,7 +60,13 @@ def test_kept_folds_answer_as_events_do(warehouse, environment, tmp_path):
     assert answers(warehouse) == kept
     # Each machine has its own.
     warehouse.flush()
-    refresh(warehouse.engine().tables, least_rows=1)
+    tables = warehouse.engine().tables
+    folder = derived_folder(tables)
+    # One process of a machine refreshes at a time.
+    with folder.with_name(f"{folder.name}.lock").open("w") as held:
+        assert try_lock(held.fileno())
+        assert refresh(tables, least_rows=1) == []
+    assert len(refresh(tables, least_rows=1)) == len(STATES)
     assert {(f.view, f.n_behind) for f in warehouse.doctor().folds} == {(spec.view, 0) for spec in STATES}
     environment.setenv("XDG_CACHE_HOME", str(tmp_path / "elsewhere"))
     other = Warehouse(warehouse.uri, committer="off")
@@ -72,7 +85,9 @@ def test_a_machine_that_asks_has_folds_made_by_its_committer(warehouse):
     asking = Warehouse(warehouse.uri, committer_idle_s=0.2, commit_interval_s=0.1)
     expected = answers(asking)
     deadline = time.monotonic() + 60
-    while asking.reading().kept is None and time.monotonic() < deadline:
+    # The next question sees to it. (Between the making of a fold's table and its first commit, events answer.)
+    assert asking.reading().kept is None
+    while [f.n_behind for f in fold_health(tables)] != [0] * len(STATES) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert asking.reading().kept is not None
     assert answers(asking) == expected
@@ -80,16 +95,3 @@ def test_a_machine_that_asks_has_folds_made_by_its_committer(warehouse):
     while asking.spool().has_committer() and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not asking.spool().has_committer()
-
-
-def test_one_process_of_a_machine_refreshes_at_a_time(warehouse):
-    from mlwarehouse.disk import try_lock
-
-    log_runs(warehouse, 1)
-    tables = warehouse.engine().tables
-    folder = derived_folder(tables)
-    folder.parent.mkdir(parents=True)
-    with folder.with_name(f"{folder.name}.lock").open("w") as held:
-        assert try_lock(held.fileno())
-        assert refresh(tables, least_rows=1) == []
-    assert len(refresh(tables, least_rows=1)) == 4

@@ -11,8 +11,10 @@ import pytest
 
 from mlwarehouse import Warehouse
 from mlwarehouse.engines import embedded_purge
-from mlwarehouse.errors import ConflictError, NotFoundError
+from mlwarehouse.engines.embedded_states import refresh
+from mlwarehouse.errors import ConflictError, NotFoundError, SnapshotGoneError
 from mlwarehouse.storage import Storage, open_storage
+from mlwarehouse.tables.states import STATES
 from tests.maintenance.conftest import log_runs
 
 SECRET = "patient-4711-ångström"
@@ -58,12 +60,12 @@ def test_no_byte_is_left_and_all_else_is_as_it_was(uri, environment, tmp_path):
     storage = open_storage(uri)
     (keep,) = log_runs(warehouse, 1)
     drop = log_secret(warehouse, tmp_path)
-    pin = warehouse.pin("paper")
+    kept = warehouse.snapshot(keep=True, name="paper")
     warehouse.maintain()
     there = tmp_path / "cache"
     environment.setenv("XDG_CACHE_HOME", str(tmp_path / "other-cache"))
     other = Warehouse(uri, committer="off", capture_code=False)
-    other.maintain()
+    assert len(refresh(other.engine().tables, least_rows=1)) == len(STATES)
     before = other.get_run(keep).data
     assert copies_with(tmp_path / "other-cache", SECRET)
     other.close()
@@ -80,8 +82,11 @@ def test_no_byte_is_left_and_all_else_is_as_it_was(uri, environment, tmp_path):
     assert {t.name: t.n_removed for t in done.tables}["metrics"] == 1
     assert holding(storage, drop, SECRET) == []
     assert copies_with(there, drop, SECRET) == []
-    assert officer.pins() == {}
-    assert pin
+    assert officer.snapshots() == []
+    with pytest.raises(NotFoundError, match=r"no kept snapshot `paper`. A purge on .* took all"):
+        officer.reading(at="paper")
+    with pytest.raises(SnapshotGoneError, match=r"a purge on .* deleted the table's past"):
+        officer.sql("SELECT count(*) FROM metrics", at=kept)
     with pytest.raises(NotFoundError):
         officer.get_run(drop)
     (receipt,) = officer.sql("SELECT actor, action, outcome FROM audit", output_format="arrow").to_pylist()
@@ -97,11 +102,15 @@ def test_no_byte_is_left_and_all_else_is_as_it_was(uri, environment, tmp_path):
     assert copies_with(tmp_path / "other-cache", drop, SECRET) == []
 
 
-def test_a_purge_that_died_is_told_of_and_brought_to_its_end(uri, tmp_path, monkeypatch):
+def test_a_living_run_is_not_purged_and_a_purge_that_died_is_brought_to_its_end(uri, tmp_path, monkeypatch):
     warehouse = Warehouse(uri, committer="off", capture_code=False)
     drop = log_secret(warehouse, tmp_path)
-    warehouse.close()
     officer = Warehouse(uri, committer="off")
+    warehouse.close()
+    with officer.start_run() as living:
+        living.log_metric("x", 1.0)
+        with pytest.raises(ConflictError, match="still runs"):
+            Warehouse(uri, committer="off").purge(run_id=living.run_id)
 
     def die(*_: object) -> None:
         raise KeyboardInterrupt
@@ -114,11 +123,3 @@ def test_a_purge_that_died_is_told_of_and_brought_to_its_end(uri, tmp_path, monk
     assert officer.purge().is_done
     assert holding(open_storage(uri), drop, SECRET) == []
     assert officer.doctor().problems == ()
-
-
-def test_a_living_run_is_not_purged(uri):
-    warehouse = Warehouse(uri, committer="off", capture_code=False)
-    with warehouse.start_run() as run:
-        run.log_metric("x", 1.0)
-        with pytest.raises(ConflictError, match="still runs"):
-            Warehouse(uri, committer="off").purge(run_id=run.run_id)

@@ -47,6 +47,10 @@ def test_the_whole_way(warehouse, uri, tmp_path):
     assert warehouse.sql("SELECT COUNT(*) AS n FROM metrics", at=pin)["n"].tolist() == [10]
     assert warehouse.sql("SELECT MIN(value) AS best FROM metrics")["best"].tolist() == [0.0]
 
+    changes = warehouse.changes(since=pin, best={"loss": "min"})
+    assert [c.kind for c in changes] == ["run_resumed", "metric_logged", "new_best", "run_finished"]
+    assert {c.run_id for c in changes} == {run.run_id}
+
     registry = warehouse.registry
     registry.create_registered_model("sentiment")
     version = registry.create_model_version(

@@ -1,4 +1,4 @@
-"""The rendered text of each view for each engine: ``python -m tests.views.golden`` writes it anew.
+"""The rendered text of each view and report for each engine: ``python -m tests.views.golden`` writes it anew.
 
 A change of a view, or of what renders it, then shows as a difference that a person can read.
 """
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mlwarehouse.engines.parse import parse_select
 from mlwarehouse.engines.render import render
+from mlwarehouse.tables.reports import PARAMETRIC, report_spec
 from mlwarehouse.tables.views import all_views
 
 FOLDER = Path(__file__).parent.parent / "golden"
@@ -20,7 +21,7 @@ def rendered() -> dict[str, str]:
     return {
         f"{dialect}/{spec.name}.sql": render(parse_select(spec.sql), dialect=dialect, pretty=True) + "\n"
         for dialect in DIALECTS
-        for spec in all_views()
+        for spec in (*all_views(), *(report_spec(name) for name in PARAMETRIC))
     }
 
 

@@ -57,10 +57,15 @@ def tables(given: Mapping[str, Iterable[Mapping[str, Any]]]) -> dict[str, pa.Tab
 
 def comparable(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[str]:
     """Rows as sorted text: NaN equals NaN, and the order doesn't matter."""
-    return sorted(
-        repr({c: seconds(v) if isinstance(v := row[c], dt.datetime) else _number(v) for c in columns}) for row in rows
-    )
+    return sorted(repr({c: _plain(row[c]) for c in columns}) for row in rows)
 
 
-def _number(value: Any) -> Any:
+def _plain(value: Any) -> Any:
+    """Times as the case files write them, whole numbers as floats, the pairs of a map as lists."""
+    if isinstance(value, dt.datetime):
+        return seconds(value)
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in sorted(value.items())}
     return value + 0.0 if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53 else value

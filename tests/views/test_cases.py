@@ -17,7 +17,9 @@ from tests.views.conftest import Ask
 from tests.views.rows import comparable, tables
 
 FOLDER = Path(__file__).parent.parent / "cases" / "views"
-IDS = ("run_id", "experiment_id", "model_name")
+IDS = ("run_id", "experiment_id", "model_name", "parent_run_id", "dataset")
+NAMED = {"input_events": (*IDS, "name")}
+"""Tables in which a name is what an id is elsewhere."""
 
 
 def load(view: str) -> list[dict[str, Any]]:
@@ -31,18 +33,20 @@ def marked(given: dict[str, list[dict[str, Any]]], mark: str) -> dict[str, pa.Ta
     for name, rows in tables(given).items():
         found = rows.to_pylist()
         for row in found:
-            row.update({c: mark + row[c] for c in IDS if row.get(c) is not None})
+            row.update({c: mark + row[c] for c in NAMED.get(name, IDS) if row.get(c) is not None})
         result[name] = pa.Table.from_pylist(found, schema=rows.schema)
     return result
 
 
 def unmarked(rows: list[dict[str, Any]], mark: str) -> list[dict[str, Any]]:
-    """The rows whose ids have a mark, without it."""
-    return [
-        {c: v.removeprefix(mark) if isinstance(v, str) else v for c, v in row.items()}
-        for row in rows
-        if any(isinstance(v, str) and v.startswith(mark) for v in row.values())
-    ]
+    """The rows in which an id has a mark, without it."""
+    return [{c: _without(v, mark) for c, v in row.items()} for row in rows if mark in str(row.values())]
+
+
+def _without(value: Any, mark: str) -> Any:
+    if isinstance(value, list):
+        return [_without(v, mark) for v in value]
+    return value.replace(mark, "") if isinstance(value, str) else value
 
 
 @pytest.mark.parametrize("view", VIEWS)

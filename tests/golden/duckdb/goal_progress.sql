@@ -1,23 +1,20 @@
-WITH both_directions AS (
+WITH directions AS (
   SELECT
-    run_id,
-    series,
-    'min' AS direction,
-    min AS value,
-    min_step AS step,
-    last,
-    last_at AS reached_at
-  FROM metric_summaries
+    'min' AS direction
   UNION ALL
   SELECT
-    run_id,
-    series,
-    'max' AS direction,
-    max AS value,
-    max_step AS step,
-    last,
-    last_at AS reached_at
-  FROM metric_summaries
+    'max' AS direction
+), both_directions /* The summaries are read once for both directions. */ AS (
+  SELECT
+    m.run_id,
+    m.series,
+    d.direction,
+    CASE WHEN d.direction = 'min' THEN m.min ELSE m.max END AS value,
+    CASE WHEN d.direction = 'min' THEN m.min_step ELSE m.max_step END AS step,
+    m.last,
+    m.last_at AS reached_at
+  FROM metric_summaries AS m
+  CROSS JOIN directions AS d
 )
 SELECT
   b.series,

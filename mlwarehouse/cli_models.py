@@ -1,0 +1,117 @@
+"""The command line's registered models."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from mlwarehouse.cli_options import AsOfOption, AtOption, JsonOption, WarehouseOption
+from mlwarehouse.cli_output import print_json, print_rows, record
+from mlwarehouse.warehouse import Warehouse
+
+models_app = typer.Typer(
+    no_args_is_help=True, help="Registered models: list, history, register, alias, stage.", rich_markup_mode=None
+)
+
+
+@models_app.command("list")
+def models_list(
+    warehouse: WarehouseOption = None, as_of: AsOfOption = None, at: AtOption = None, as_json: JsonOption = False
+) -> None:
+    """List the versions of all registered models.
+
+    Example: mlwarehouse models list
+    """
+    found = Warehouse(warehouse)
+    table = found.sql(
+        "SELECT v.name, v.version, v.stage, a.aliases, v.run_id, v.user_id, v.created_at, v.description "
+        "FROM model_versions AS v LEFT JOIN (SELECT name, version, string_agg(alias, ', ') AS aliases "
+        "FROM model_aliases GROUP BY name, version) AS a ON a.name = v.name AND a.version = v.version "
+        "ORDER BY v.name, v.version DESC",
+        output_format="arrow",
+        as_of=as_of,
+        at=at,
+    )
+    print_rows(table.to_pylist(), as_json=as_json, columns=table.column_names)
+
+
+@models_app.command("history")
+def models_history(
+    name: Annotated[str, typer.Argument(help="The registered model.")],
+    warehouse: WarehouseOption = None,
+    as_of: AsOfOption = None,
+    at: AtOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell everything that happened to a registered model, oldest first.
+
+    Example: mlwarehouse models history sentiment
+    """
+    found = Warehouse(warehouse)
+    found.model_history(name, as_of=as_of, at=at)
+    table = found.sql(
+        "SELECT seq, event_at, kind, version, alias, stage, key, value, actor, comment FROM registry_events "
+        "WHERE model_name = $name ORDER BY seq",
+        parameters={"name": name},
+        output_format="arrow",
+        as_of=as_of,
+        at=at,
+    )
+    print_rows(table.to_pylist(), as_json=as_json, columns=table.column_names)
+
+
+@models_app.command("register")
+def models_register(
+    model_uri: Annotated[str, typer.Argument(help="The logged model, runs:/<run_id>/<path>.")],
+    name: Annotated[str, typer.Argument(help="The registered model.")],
+    comment: Annotated[str | None, typer.Option(help="Why.")] = None,
+    warehouse: WarehouseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a logged model the next version of a registered model.
+
+    Example: mlwarehouse models register runs:/<run_id>/model sentiment
+    """
+    version = Warehouse(warehouse).register_model(model_uri, name, comment=comment)
+    _print_version(version, as_json)
+
+
+@models_app.command("alias")
+def models_alias(
+    name: Annotated[str, typer.Argument(help="The registered model.")],
+    alias: Annotated[str, typer.Argument(help="The alias.")],
+    version: Annotated[int, typer.Argument(help="The version it shall point at.")],
+    comment: Annotated[str | None, typer.Option(help="Why.")] = None,
+    warehouse: WarehouseOption = None,
+) -> None:
+    """Point an alias at a version.
+
+    Example: mlwarehouse models alias sentiment champion 3
+    """
+    Warehouse(warehouse).set_model_alias(name, alias, version, comment=comment)
+    print(f"models:/{name}@{alias} is version {version}")
+
+
+@models_app.command("stage")
+def models_stage(
+    name: Annotated[str, typer.Argument(help="The registered model.")],
+    version: Annotated[int, typer.Argument(help="The version.")],
+    stage: Annotated[str, typer.Argument(help="Development, Staging, Production, Archived or None.")],
+    comment: Annotated[str | None, typer.Option(help="Why.")] = None,
+    warehouse: WarehouseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Move a version to a stage.
+
+    Example: mlwarehouse models stage sentiment 3 Production
+    """
+    moved = Warehouse(warehouse).transition_model_version_stage(name, version, stage, comment=comment)
+    _print_version(moved, as_json)
+
+
+def _print_version(version: Any, as_json: bool) -> None:
+    if as_json:
+        print_json(record(version))
+    else:
+        print(f"{version.uri}: stage {version.current_stage}, from run {version.run_id}")

@@ -1,0 +1,248 @@
+"""SQL for strangers: an object that answers read-only questions over what was granted, and can't do anything else."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from mlwarehouse.entities import Snapshot
+from mlwarehouse.errors import InvalidInputError, SandboxUnavailableError, did_you_mean
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from mlwarehouse.engines.base import Reading
+    from mlwarehouse.engines.embedded import EmbeddedEngine
+    from mlwarehouse.engines.locked_wire import Bounds
+
+MOST_THREADS = 4
+"""Threads of one question; more rarely make one faster, and others wait."""
+
+LEAST_MEMORY_BYTES = 64 << 20
+
+
+class TruncatedWarning(UserWarning):
+    """An answer had more rows than the limit, and those behind it were left out."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer to a locked question.
+
+    Attributes:
+        rows: The rows, a `pyarrow.Table`; times are UTC microseconds.
+        is_truncated: Whether there were more rows than the limit; those behind it are left out.
+    """
+
+    rows: pa.Table
+    is_truncated: bool
+
+
+@dataclass(frozen=True)
+class GrantedTable:
+    """A table or view that may be asked.
+
+    Attributes:
+        name: Its name in SQL.
+        kind: ``table``, ``view`` or ``report``.
+        purpose: What it answers; for a table, what a row is.
+        grain: What one row stands for.
+        columns: What each column holds, by name.
+    """
+
+    name: str
+    kind: str
+    purpose: str
+    grain: str
+    columns: Mapping[str, str]
+
+
+class LockedSql:
+    """Read-only SQL over granted rows, each question in a process of its own that is shut in; see the docs.
+
+    Threads may share it. Close it, or use it as a context manager; workers end with it, and with the process.
+    """
+
+    def __init__(
+        self,
+        engine: Callable[[], EmbeddedEngine],
+        reading: Callable[[Snapshot | str | None], Reading],
+        *,
+        tables: frozenset[str],
+        experiment_ids: tuple[str, ...] | None,
+        bounds: Bounds,
+        workers: int,
+        without_landlock: bool,
+    ) -> None:
+        """Start the workers; `Warehouse.locked` is the way to one of these."""
+        from mlwarehouse.engines.workers import Workers
+
+        self.tables = tables
+        self.experiment_ids = experiment_ids
+        self.bounds = bounds
+        self._engine = engine
+        self._reading = reading
+        self._without_landlock = without_landlock
+        self._workers = Workers(workers)
+
+    def sql(
+        self,
+        query: str,
+        *,
+        parameters: Mapping[str, Any] | None = None,
+        output_format: str = "pandas",
+        at: Snapshot | str | None = None,
+    ) -> Any:
+        """Answer one ``SELECT`` over the granted rows.
+
+        Args:
+            query: The question, in DuckDB's dialect.
+            parameters: Values for ``$name`` marks.
+            output_format: ``pandas``, ``arrow`` or ``polars``.
+            at: A pin from `Warehouse.snapshot`.
+
+        Returns:
+            The rows. Where there were more than the limit, those behind it are left out, with a `TruncatedWarning`.
+
+        Raises:
+            SqlError: It isn't one allowed ``SELECT`` over granted names, or failed.
+            SqlLimitError: It took more time, memory or room than it may.
+        """
+        from mlwarehouse.query.frames import FRAME_FORMATS, check_format, to_frame
+
+        check_format(output_format, FRAME_FORMATS)
+        answer = self.answer(query, parameters=parameters, at=at)
+        if answer.is_truncated:
+            warnings.warn(
+                f"The answer has more than {self.bounds.rows} rows; those behind are left out.",
+                TruncatedWarning,
+                stacklevel=2,
+            )
+        return to_frame(answer.rows, output_format)
+
+    def answer(
+        self, query: str, *, parameters: Mapping[str, Any] | None = None, at: Snapshot | str | None = None
+    ) -> Answer:
+        """As `sql`, with what a program wants to know beside the rows.
+
+        Raises:
+            SqlError: It isn't one allowed ``SELECT`` over granted names, or failed.
+            SqlLimitError: It took more time, memory or room than it may.
+        """
+        from mlwarehouse.engines.casting import plain_types
+        from mlwarehouse.engines.embedded_locked import prepare
+        from mlwarehouse.engines.locked_wire import Asked
+        from mlwarehouse.query.locked import locked_question
+
+        question = locked_question(query, self.tables, parameters)
+        prepared = prepare(self._engine(), self._reading(at), question, self.experiment_ids)
+        rows, is_truncated = self._workers.ask(
+            Asked(prepared.text, prepared.relations, self.bounds, dict(parameters or {}), self._without_landlock)
+        )
+        return Answer(plain_types(rows), is_truncated)
+
+    def schema(self) -> list[GrantedTable]:
+        """What may be asked: each granted table and view with its columns, views first."""
+        return [t for t in all_tables() if t.name in self.tables]
+
+    def close(self) -> None:
+        """End the workers; questions that are being answered fail."""
+        self._workers.close()
+
+    def __enter__(self) -> LockedSql:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def all_tables() -> list[GrantedTable]:
+    """All views, reports and tables, described."""
+    from mlwarehouse.tables import TABLES
+    from mlwarehouse.tables.views import REPORTS, all_views
+
+    described = [
+        GrantedTable(v.name, "report" if v.name in REPORTS else "view", v.purpose, v.grain, v.columns)
+        for v in all_views()
+    ]
+    for spec in TABLES:
+        columns = {c.name: c.doc for c in spec.all_columns}
+        described.append(GrantedTable(spec.name, "table", "Everything that happened, as events.", spec.grain, columns))
+    return described
+
+
+def granted_tables(tables: Sequence[str] | None, *, is_restricted: bool) -> frozenset[str]:
+    """The names that may be asked.
+
+    Args:
+        tables: Names of tables and views; None means all that go with the experiments.
+        is_restricted: Whether only some experiments are granted.
+
+    Raises:
+        InvalidInputError: A name that isn't there.
+    """
+    if isinstance(tables, str):
+        raise InvalidInputError(f"`tables` must be a list; got the text `{tables}`. Write [{tables!r}].")
+    known = {t.name for t in all_tables()}
+    if tables is None:
+        return frozenset(t for t in known if _goes_with_experiments(t)) if is_restricted else frozenset(known)
+    for name in tables:
+        if name not in known:
+            raise InvalidInputError(f"There is no table or view `{name}` to grant.{did_you_mean(name, known)}")
+    return frozenset(tables)
+
+
+def _goes_with_experiments(name: str) -> bool:
+    """Whether each row of all that a table or view is made of belongs to one experiment."""
+    from mlwarehouse.engines.embedded_locked import SCOPE
+    from mlwarehouse.engines.parse import parse_select
+    from mlwarehouse.engines.render import needed
+
+    _, below = needed(parse_select(f"SELECT * FROM {name}"))
+    return below <= SCOPE.keys()
+
+
+def bounds_of(*, time_limit_s: float, memory_bytes: int, row_limit: int, result_bytes: int) -> Bounds:
+    """The limits of each question.
+
+    Raises:
+        InvalidInputError: One that leaves nothing.
+    """
+    from mlwarehouse.engines.locked_wire import Bounds
+
+    for name, value, least in (
+        ("time_limit_s", time_limit_s, 0.001),
+        ("memory_bytes", memory_bytes, LEAST_MEMORY_BYTES),
+        ("row_limit", row_limit, 1),
+        ("result_bytes", result_bytes, 1),
+    ):
+        if not value >= least:
+            raise InvalidInputError(f"`{name}` is {value}; it must be {least} at least.")
+    threads = min(MOST_THREADS, os.cpu_count() or 1)
+    return Bounds(float(time_limit_s), int(memory_bytes), int(row_limit), int(result_bytes), threads)
+
+
+def check_sandbox(setting: str) -> None:
+    """See that this machine can shut workers in, or that somebody has said to do without.
+
+    Args:
+        setting: The setting `locked_sql`.
+
+    Raises:
+        SandboxUnavailableError: Neither.
+    """
+    from mlwarehouse import sandbox
+
+    lacks = sandbox.missing()
+    if lacks and setting != "without-landlock":
+        raise SandboxUnavailableError(
+            f"SQL from strangers is refused: this machine lacks {' and '.join(lacks)}. If the parsed allow-list, "
+            "DuckDB's own locks and limits of time and memory are enough for you, set `locked_sql` "
+            "(MLWAREHOUSE_LOCKED_SQL) to `without-landlock`."
+        )

@@ -1,0 +1,225 @@
+"""The kinds of changes: what an event says of a row, or of rows that came together, of a table.
+
+A new kind is one entry in `KINDS`; a new table's columns are one entry in `FIELDS`. Everything else follows from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+COLUMNS: Mapping[str, str] = MappingProxyType(
+    {
+        "kind": "VARCHAR",
+        "event_at": "TIMESTAMPTZ",
+        "recorded_at": "TIMESTAMPTZ",
+        "experiment_id": "VARCHAR",
+        "run_id": "VARCHAR",
+        "model_name": "VARCHAR",
+        "model_version": "BIGINT",
+        "key": "VARCHAR",
+        "value": "VARCHAR",
+        "number": "DOUBLE",
+        "step": "BIGINT",
+        "n_rows": "BIGINT",
+        "actor": "VARCHAR",
+        "comment": "VARCHAR",
+        "writer_id": "VARCHAR",
+        "writer_seq": "BIGINT",
+    }
+)
+"""The columns of a change, each with its type in DuckDB's words."""
+
+
+@dataclass(frozen=True)
+class ChangeKind:
+    """One kind of change.
+
+    Attributes:
+        name: Its name.
+        table: The table whose rows it tells of.
+        where: Which of its rows, as SQL over ``t``.
+        doc: What happened, and what `key`, `value`, `number` and `step` say.
+    """
+
+    name: str
+    table: str
+    where: str
+    doc: str
+
+
+NEW_BEST = ChangeKind(
+    "new_best",
+    "metrics",
+    "FALSE",
+    "A value of the metric `key` beats those of all runs of its experiment before it; `value` is the direction, "
+    "`number` the value, reached at `step`. One a commit, metric and experiment.",
+)
+"""Told of metrics that are asked for by name: what is better, a table can't say."""
+
+KINDS: tuple[ChangeKind, ...] = (
+    ChangeKind("experiment_created", "experiment_events", "t.kind = 'created'", "An experiment; `value` is its name."),
+    ChangeKind("experiment_renamed", "experiment_events", "t.kind = 'renamed'", "`value` is its name from now on."),
+    ChangeKind("experiment_deleted", "experiment_events", "t.kind = 'deleted'", "An experiment was deleted."),
+    ChangeKind("experiment_restored", "experiment_events", "t.kind = 'restored'", "A deleted one is active again."),
+    ChangeKind(
+        "experiment_tag_set", "experiment_events", "t.kind = 'tag_set'", "Its tag `key` is `value`, or removed."
+    ),
+    ChangeKind("run_started", "run_events", "t.kind = 'started'", "`key` is the run's name."),
+    ChangeKind("run_resumed", "run_events", "t.kind = 'resumed'", "A run goes on."),
+    ChangeKind("run_finished", "run_events", "t.kind = 'ended' AND t.status = 'FINISHED'", "A run ended well."),
+    ChangeKind("run_failed", "run_events", "t.kind = 'ended' AND t.status = 'FAILED'", "A run ended by an error."),
+    ChangeKind("run_killed", "run_events", "t.kind = 'ended' AND t.status = 'KILLED'", "A run was broken off."),
+    ChangeKind("run_renamed", "run_events", "t.kind = 'renamed'", "`key` is the run's name from now on."),
+    ChangeKind("run_deleted", "run_events", "t.kind = 'deleted'", "A run was deleted."),
+    ChangeKind("run_restored", "run_events", "t.kind = 'restored'", "A deleted run is active again."),
+    ChangeKind("param_set", "param_events", "TRUE", "The param `key` is `value`, as a number `number`."),
+    ChangeKind("tag_set", "tag_events", "t.value IS NOT NULL", "The tag `key` is `value`."),
+    ChangeKind("tag_removed", "tag_events", "t.value IS NULL", "There is no tag `key` any more."),
+    ChangeKind(
+        "metric_logged",
+        "metrics",
+        "TRUE",
+        "`n_rows` points of the metric `key`, in the context `value`, came in together; the latest is `number`, and "
+        "`step` the last step.",
+    ),
+    NEW_BEST,
+    ChangeKind("input_logged", "input_events", "TRUE", "The dataset `key` with the digest `value` was used."),
+    ChangeKind("artifact_logged", "artifact_events", "TRUE", "The file `key` with the digest `value` was stored."),
+    ChangeKind("model_created", "registry_events", "t.kind = 'model_created'", "A registered model."),
+    ChangeKind("version_created", "registry_events", "t.kind = 'version_created'", "A version, made from `value`."),
+    ChangeKind("alias_set", "registry_events", "t.kind = 'alias_set'", "The alias `key` points at the version."),
+    ChangeKind("alias_deleted", "registry_events", "t.kind = 'alias_deleted'", "The alias `key` is gone."),
+    ChangeKind("stage_set", "registry_events", "t.kind = 'stage_set'", "The version was moved to the stage `value`."),
+    ChangeKind("model_tag_set", "registry_events", "t.kind = 'tag_set'", "Its tag `key` is `value`, or removed."),
+    ChangeKind("model_described", "registry_events", "t.kind = 'description_set'", "`value` is the text."),
+    ChangeKind("version_deleted", "registry_events", "t.kind = 'version_deleted'", "A version was deleted."),
+    ChangeKind(
+        "model_deleted", "registry_events", "t.kind = 'model_deleted'", "A model was deleted, with all versions."
+    ),
+    ChangeKind(
+        "registry_changed",
+        "registry_events",
+        "t.kind NOT IN ('model_created', 'version_created', 'alias_set', 'alias_deleted', 'stage_set', 'tag_set', "
+        "'description_set', 'version_deleted', 'model_deleted')",
+        "Anything else in the registry, such as a request; `key` is what, `value` its text.",
+    ),
+    ChangeKind("change_refused", "audit", "t.outcome = 'refused'", "`actor` asked for `key` of `value` in vain."),
+    ChangeKind(
+        "predictions_made", "predictions", "TRUE", "`n_rows` predictions for the dataset `key` came in together."
+    ),
+    ChangeKind("labels_given", "labels", "TRUE", "`n_rows` labels for the dataset `key` came in together."),
+)
+"""Every kind of change. Heartbeats, and processes that join a run and leave it, aren't changes."""
+
+KINDS_BY_NAME: dict[str, ChangeKind] = {k.name: k for k in KINDS}
+
+
+@dataclass(frozen=True)
+class Fields:
+    """What the columns of changes are in a table.
+
+    Attributes:
+        columns: SQL over ``t`` by column; those that aren't named are null, and the envelope's are what they are.
+        together: Columns by which rows that came together are one change; empty where each row is one.
+    """
+
+    columns: Mapping[str, str]
+    together: tuple[str, ...] = ()
+
+
+_RUN = {"run_id": "t.run_id"}
+
+FIELDS: Mapping[str, Fields] = MappingProxyType(
+    {
+        "experiment_events": Fields(
+            {
+                "experiment_id": "t.experiment_id",
+                "key": "t.key",
+                "value": "COALESCE(t.name, t.value)",
+                "actor": "t.actor",
+            }
+        ),
+        "run_events": Fields(
+            {
+                **_RUN,
+                "experiment_id": "t.experiment_id",
+                "key": "t.name",
+                "value": "t.status",
+                "number": "CAST(t.attempt AS DOUBLE)",
+                "actor": "t.actor",
+            }
+        ),
+        "param_events": Fields({**_RUN, "key": "t.key", "value": "t.value", "number": "t.value_number"}),
+        "tag_events": Fields({**_RUN, "key": "t.key", "value": "t.value", "actor": "t.actor"}),
+        "metrics": Fields(
+            {
+                **_RUN,
+                "key": "t.key",
+                "value": "t.context",
+                "number": "ARG_MAX(t.value, {'step': t.step, 'event_at': t.event_at, 'value': t.value})",
+                "step": "MAX(t.step)",
+            },
+            together=("t.run_id", "t.key", "t.context"),
+        ),
+        "input_events": Fields({**_RUN, "key": "t.name", "value": "t.digest", "comment": "t.context"}),
+        "artifact_events": Fields(
+            {**_RUN, "key": "t.path", "value": "t.digest", "number": "CAST(t.size_bytes AS DOUBLE)"}
+        ),
+        "registry_events": Fields(
+            {
+                "run_id": "t.run_id",
+                "model_name": "t.model_name",
+                "model_version": "t.version",
+                "key": "CASE WHEN t.kind = 'tag_set' THEN t.key ELSE t.alias END",
+                "value": "CASE WHEN t.kind = 'version_created' THEN t.source ELSE COALESCE(t.stage, t.value) END",
+                "actor": "t.actor",
+                "comment": "t.comment",
+            }
+        ),
+        "audit": Fields({"key": "t.action", "value": "t.object", "actor": "t.actor", "comment": "t.detail"}),
+        "predictions": Fields(
+            {
+                "run_id": "t.run_id",
+                "model_name": "t.model_name",
+                "model_version": "t.model_version",
+                "key": "t.dataset",
+            },
+            together=("t.run_id", "t.model_name", "t.model_version", "t.dataset"),
+        ),
+        "labels": Fields({"key": "t.dataset", "actor": "t.actor"}, together=("t.dataset", "t.actor")),
+    }
+)
+"""The columns of changes, by table."""
+
+
+def select(table: str, kinds: tuple[ChangeKind, ...], condition: str = "TRUE") -> str:
+    """A `SELECT` of a table's changes, with the columns `COLUMNS`.
+
+    Args:
+        table: The table.
+        kinds: The kinds that are told of, all of this table.
+        condition: Which rows count, as SQL over ``t``.
+    """
+    fields = FIELDS[table]
+    named = " ".join(f"WHEN {k.where} THEN '{k.name}'" for k in kinds)
+    grouped = bool(fields.together)
+    envelope = {
+        # Rows that came together have been asked for as such: they are all of one kind.
+        "kind": f"'{kinds[0].name}'" if grouped else f"CASE {named} END",
+        "event_at": "MAX(t.event_at)" if grouped else "t.event_at",
+        "recorded_at": "t.recorded_at",
+        "writer_id": "t.writer_id",
+        "writer_seq": "MIN(t.writer_seq)" if grouped else "t.writer_seq",
+        "n_rows": "COUNT(*)" if grouped else "CAST(1 AS BIGINT)",
+    }
+    if table == "registry_events" and any(k.name == "registry_changed" for k in kinds):
+        envelope["key"] = (
+            f"CASE WHEN {KINDS_BY_NAME['registry_changed'].where} THEN t.kind ELSE {fields.columns['key']} END"
+        )
+    known = {**fields.columns, **envelope}
+    columns = ", ".join(f"{known.get(c, f'CAST(NULL AS {t})')} AS {c}" for c, t in COLUMNS.items())
+    chosen = " OR ".join(f"({k.where})" for k in kinds)
+    by = f" GROUP BY {', '.join((*fields.together, 't.recorded_at', 't.writer_id'))}" if grouped else ""
+    return f"SELECT {columns} FROM {table} AS t WHERE ({chosen}) AND {condition}{by}"

@@ -1,0 +1,62 @@
+WITH valued AS (
+  SELECT
+    sweep_runs.sweep_type,
+    sweep_runs.sweep_id,
+    sweep_runs.sweep_name,
+    sweep_runs.trial,
+    sweep_runs.run_id,
+    sweep_runs.run_name,
+    sweep_runs.outcome,
+    sweep_runs.hours,
+    sweep_runs.hours_so_far,
+    reached.value,
+    CASE WHEN :direction = 'min' THEN reached.value ELSE -reached.value END AS badness
+  FROM sweep_runs
+  LEFT JOIN (
+    SELECT
+      run_id,
+      value
+    FROM goal_progress
+    WHERE
+      series = :metric AND direction = :direction
+  ) AS reached
+    ON sweep_runs.run_id = reached.run_id
+  WHERE
+    CAST(:experiments AS ARRAY<STRING>) IS NULL
+    OR ARRAY_CONTAINS(CAST(:experiments AS ARRAY<STRING>), sweep_runs.experiment_id)
+), compared AS (
+  SELECT
+    *,
+    MIN(badness) OVER (
+      PARTITION BY sweep_type, sweep_id
+      ORDER BY trial NULLS LAST
+      ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+    ) AS least_before,
+    MIN(badness) OVER (
+      PARTITION BY sweep_type, sweep_id
+      ORDER BY trial NULLS LAST
+      ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+    ) AS least
+  FROM valued
+)
+SELECT
+  sweep_type,
+  sweep_id,
+  sweep_name,
+  trial,
+  run_id,
+  run_name,
+  outcome,
+  hours,
+  hours_so_far,
+  value,
+  CASE WHEN :direction = 'min' THEN least ELSE -least END AS best,
+  NOT badness IS NULL AND (
+    least_before IS NULL OR badness < least_before
+  ) AS is_record
+FROM compared
+ORDER BY
+  sweep_name NULLS LAST,
+  sweep_type NULLS LAST,
+  sweep_id NULLS LAST,
+  trial NULLS LAST
