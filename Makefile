@@ -1,6 +1,7 @@
 .DEFAULT_GOAL := help
 PYTHON_BIN := .venv/bin/python
 PYTEST_ARGS ?=
+WORKERS ?= 2
 
 .PHONY: help setup demo test soak lint bench docs golden lock clean
 
@@ -16,7 +17,7 @@ demo: setup  ## Train, log, ask, register, score: the main job on real sentences
 test: setup lint  ## Run every test: real Delta tables, Spark, HTTP and Chromium
 	@scripts/browser.sh
 	@scripts/minio.sh >/dev/null || true
-	@$(PYTHON_BIN) -m pytest --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
+	@$(PYTHON_BIN) -m pytest -n $(WORKERS) --dist loadfile --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
 
 soak: setup  ## Run the fault tests for long: hundreds of kills, power cuts, sixteen processes for a minute
 	@MLWAREHOUSE_SOAK=1 $(PYTHON_BIN) -m pytest tests/faults tests/maintenance -s

@@ -6,10 +6,12 @@ import argparse
 import datetime as dt
 import os
 import platform
+import tempfile
 from pathlib import Path
 
-from benchmarks import bulk, commit_rate, flat_commits, log_cost, log_ten, search, training_loop
+from benchmarks import bulk, commit_rate, flat_commits, log_cost, log_ten, million, search, training_loop
 from benchmarks.harness import Benchmark, run_benchmark
+from benchmarks.stores import VARIABLE
 
 BENCHMARKS: tuple[Benchmark, ...] = (
     log_cost.BENCHMARK,
@@ -19,6 +21,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     bulk.BENCHMARK,
     flat_commits.BENCHMARK,
     search.BENCHMARK,
+    *million.BENCHMARKS,
 )
 
 HEAD = "| work | side | median | ratio to us | peak memory | bar |\n| --- | --- | --- | --- | --- | --- |"
@@ -34,11 +37,13 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="turns of each side; the median is printed")
     parser.add_argument("--scale", type=float, default=1.0, help="share of the full size, for a quick look")
     arguments = parser.parse_args()
-    found = {
-        benchmark.what: run_benchmark(benchmark, repeats=arguments.repeats, scale=arguments.scale)
-        for benchmark in BENCHMARKS
-        if not arguments.names or benchmark.name in arguments.names
-    }
+    with tempfile.TemporaryDirectory(prefix="mlwarehouse-bench-stores-") as stores:
+        os.environ.setdefault(VARIABLE, stores)
+        found = {
+            benchmark.what: run_benchmark(benchmark, repeats=arguments.repeats, scale=arguments.scale)
+            for benchmark in BENCHMARKS
+            if not arguments.names or benchmark.name in arguments.names
+        }
     print("\n".join([HEAD, *(row for rows in found.values() for row in rows)]))
     if arguments.scale != 1.0:
         return

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-TIMEOUT_S = 900
+TIMEOUT_S = 1800
 
 
 def points(n: int) -> list[float]:

@@ -159,5 +159,5 @@ def test_sql_takes_times_as_parameters(engine: EmbeddedEngine) -> None:
 
 
 def test_sql_refuses_an_unknown_dialect(engine: EmbeddedEngine) -> None:
-    with pytest.raises(SqlError, match="doesn't parse as klingon"):
+    with pytest.raises(SqlError, match="There is no SQL dialect `klingon`"):
         query.sql(engine, None, "SELECT 1", dialect="klingon")

@@ -5,6 +5,7 @@ A change of a view, or of what renders it, then shows as a difference that a per
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from mlwarehouse.engines.parse import parse_select
@@ -16,6 +17,7 @@ FOLDER = Path(__file__).parent.parent / "golden"
 DIALECTS = ("duckdb", "spark")
 
 
+@cache
 def rendered() -> dict[str, str]:
     """The text by path under the folder."""
     return {

@@ -22,14 +22,29 @@ WITH scoped AS (
     run_id,
     COUNT(CASE WHEN key = 'system/cpu_utilization_percentage' THEN 1 END) AS n_machines,
     GREATEST(
-      COUNT(CASE WHEN key LIKE 'system/gpu_%_memory_usage_megabytes' THEN 1 END),
-      COUNT(CASE WHEN key LIKE 'system/gpu_%_utilization_percentage' THEN 1 END)
+      COUNT(
+        CASE
+          WHEN key LIKE REPLACE('system/gpu_%_memory_usage_megabytes', CHR(92), CONCAT(CHR(92), CHR(92)))
+          THEN 1
+        END
+      ),
+      COUNT(
+        CASE
+          WHEN key LIKE REPLACE('system/gpu_%_utilization_percentage', CHR(92), CONCAT(CHR(92), CHR(92)))
+          THEN 1
+        END
+      )
     ) AS n_gpus,
-    SUM(CASE WHEN key LIKE 'system/gpu_%_utilization_percentage' THEN mean END) / 100 AS busy_gpus,
+    SUM(
+      CASE
+        WHEN key LIKE REPLACE('system/gpu_%_utilization_percentage', CHR(92), CONCAT(CHR(92), CHR(92)))
+        THEN mean
+      END
+    ) / 100 AS busy_gpus,
     SUM(CASE WHEN key = 'system/process_cpu_percentage' THEN mean END) / 100 AS busy_cores
   FROM metric_summaries
   WHERE
-    key LIKE 'system/%'
+    key LIKE REPLACE('system/%', CHR(92), CONCAT(CHR(92), CHR(92)))
   GROUP BY
     run_id
 ), spent AS (
