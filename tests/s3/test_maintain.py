@@ -134,11 +134,11 @@ def test_the_lease_is_one_ones_at_a_time(uri, monkeypatch):
 
 
 def test_a_lease_that_is_renewed_is_not_taken_over(uri, monkeypatch):
-    monkeypatch.setattr(embedded_lease, "LEASE_S", 1.0)
+    monkeypatch.setattr(embedded_lease, "LEASE_S", 3.0)
     monkeypatch.setattr(embedded_lease, "RENEW_S", 0.1)
     holder, other = Lease(open_storage(uri)), Lease(open_storage(uri))
     assert holder.take()
-    until = time.monotonic() + 2.0
+    until = time.monotonic() + 4.0
     while time.monotonic() < until:
         assert not other.take()
         holder.now()
