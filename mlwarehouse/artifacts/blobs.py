@@ -72,6 +72,10 @@ class Blobs(Protocol):
         """
         ...
 
+    def delete(self, digest: str) -> None:
+        """Remove a blob; fine when it isn't there."""
+        ...
+
 
 def open_blobs(uri: str | Path, builtin: Mapping[str, Callable[[str], Blobs]]) -> Blobs:
     """What keeps blobs at an address, by its scheme.

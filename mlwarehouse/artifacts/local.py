@@ -70,3 +70,7 @@ class LocalBlobs:
     def open(self, digest: str) -> BinaryIO:
         """See `Blobs.open`."""
         return open_beneath(self._blobs, blob_name(digest))
+
+    def delete(self, digest: str) -> None:
+        """See `Blobs.delete`."""
+        self.path(digest).unlink(missing_ok=True)

@@ -69,6 +69,10 @@ class ObjectBlobs:
         """See `Blobs.open`."""
         return cast(BinaryIO, self._blobs.open_input(blob_name(digest)))
 
+    def delete(self, digest: str) -> None:
+        """See `Blobs.delete`."""
+        self._blobs.delete(blob_name(digest))
+
     def _is_sent(self, source: BinaryIO, stored: Stored) -> bool:
         """Send a file; False when its bytes aren't those that were hashed, and then no blob appears."""
         source.seek(0)

@@ -18,16 +18,20 @@ from mlwarehouse.engines.base import Appended, Reading, RunRows, Txn
 from mlwarehouse.engines.casting import cast_strict, plain_types
 from mlwarehouse.engines.embedded_kept import PREFIX, Kept, KeptHandles, find_kept
 from mlwarehouse.engines.embedded_sql import COMMIT_VERSION, columns_of, no_rows, rows_by_version, rows_of_files, said
-from mlwarehouse.engines.embedded_states import derived_folder
+from mlwarehouse.engines.embedded_states import REFRESH_COMMITS, derived_folder
 from mlwarehouse.engines.embedded_tables import EmbeddedTables
 from mlwarehouse.engines.parse import check_marks
 from mlwarehouse.engines.render import Compiled, compiled
 from mlwarehouse.engines.running import Running, Watch, answered
 from mlwarehouse.errors import CastError, SqlError, StorageError
-from mlwarehouse.storage import LocalStorage, Storage
+from mlwarehouse.storage import Storage
 from mlwarehouse.tables import TABLES, TABLES_BY_NAME, TableSpec
+from mlwarehouse.tables.states import STATES
 
 _NEWEST = Reading()
+
+_FOLDED = frozenset(spec.source for spec in STATES)
+"""The event tables that kept folds are of."""
 
 BATCH_ROWS = 65_536
 """Rows of a batch of a stream, unless told otherwise."""
@@ -47,6 +51,10 @@ class EmbeddedEngine:
     """Reads and writes the tables of a warehouse inside this process.
 
     Threads may share it; a process forked from one that has used it must build its own.
+
+    Attributes:
+        wants_folds: Whether a question read many events of tables in an object store because this machine keeps no
+            folds of them, or old ones. Whoever sees to that sets it back.
     """
 
     name = "embedded"
@@ -54,10 +62,9 @@ class EmbeddedEngine:
     def __init__(self, tables_folder: Path | Storage) -> None:
         """Work on the tables under ``tables_folder``; nothing is opened yet."""
         self.tables = EmbeddedTables(tables_folder)
-        # In an object store folds aren't kept: a question there is answered from events.
-        is_local = isinstance(self.tables.storage, LocalStorage)
-        self._kept = KeptHandles(derived_folder(self.tables)) if is_local else None
+        self._kept = KeptHandles(derived_folder(self.tables))
         self._last_kept: Kept | None = None
+        self.wants_folds = False
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._lock = threading.Lock()
 
@@ -150,11 +157,13 @@ class EmbeddedEngine:
 
     def with_kept(self, reading: Reading) -> Reading:
         """See `Engine.with_kept`."""
-        if self._kept is None or reading.kept is not None or reading.as_of is not None or reading.since is not None:
+        if reading.kept is not None or reading.as_of is not None or reading.since is not None:
             return reading
         versions = {spec.name: reading.versions.get(spec.name, -1) for spec in TABLES}
         versions = {n: self.version(TABLES_BY_NAME[n]) if v < 0 else v for n, v in versions.items()}
         kept = find_kept(self._kept, self.tables, versions, reading.overlay)
+        if kept is not None and any(len(files) > REFRESH_COMMITS for files in kept.tails.values()):
+            self.wants_folds = self.tables.is_remote
         last = self._last_kept
         if kept is not None and last is not None and kept.is_same(last):
             kept = last
@@ -197,6 +206,8 @@ class EmbeddedEngine:
         if question.tables <= TABLES_BY_NAME.keys():
             kept = None
         check_marks(question.marks, parameters)
+        if reading.kept is None and reading.as_of is None and reading.since is None and question.tables & _FOLDED:
+            self.wants_folds = self.tables.is_remote
         return _Asked(question, reading, kept, dict(parameters) if parameters else None)
 
     @contextmanager

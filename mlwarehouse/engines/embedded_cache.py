@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
 import time
 import uuid
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from mlwarehouse.config import cache_dir
 from mlwarehouse.disk import sync_path
-from mlwarehouse.storage import Storage
+from mlwarehouse.storage import LocalStorage, Storage
 
 CACHE_BYTES = 20 << 30
 """What all cached files together may take; behind it, those that were asked longest ago are removed."""
@@ -34,6 +35,10 @@ DOWNLOADS = 16
 CHUNK_BYTES = 1 << 20
 
 
+PURGED = "_purged"
+"""The object beside the tables that names the last purge; and the file that says which one a machine has heeded."""
+
+
 class FileCache:
     """Local copies of the files under one storage. Processes and threads may share it."""
 
@@ -47,7 +52,8 @@ class FileCache:
         self._storage = storage
         self._root = root or cache_dir() / "objects"
         self._looked_at = 0.0
-        self._folder = self._root / hashlib.sha256(storage.uri.encode()).hexdigest()[:32]
+        self._has_heeded = False
+        self._folder = self._root / place_of(storage)
 
     def fetch(self, folder: str, names: Sequence[str]) -> list[str]:
         """Have files here.
@@ -62,6 +68,7 @@ class FileCache:
         Raises:
             OSError: A file can't be fetched or kept.
         """
+        self.heed_purges(once=True)
         here = self._folder / folder
         paths = [here / name for name in names]
         now = time.time()
@@ -82,6 +89,41 @@ class FileCache:
                 self.make_room()
         return [str(path) for path in paths]
 
+    def forget(self) -> None:
+        """Remove all copies of files under the storage, and the folds that were made from them."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(folds_folder(self._storage), ignore_errors=True)
+
+    def note_purge(self) -> None:
+        """Have every machine forget its copies: they may hold what was purged."""
+        self._storage.write(PURGED, uuid.uuid4().hex.encode())
+        self.heed_purges()
+
+    def heed_purges(self, *, once: bool = False) -> None:
+        """Forget the copies if there was a purge since they were made; the first `fetch` of a process does so.
+
+        Args:
+            once: Only if this process hasn't looked yet.
+
+        Raises:
+            OSError: The storage can't be reached.
+        """
+        if once and self._has_heeded:
+            return
+        try:
+            last = self._storage.read(PURGED)
+        except FileNotFoundError:
+            last = b""
+        self._has_heeded = True
+        mine = self._folder / PURGED
+        with contextlib.suppress(FileNotFoundError):
+            if mine.read_bytes() == last:
+                return
+        if last:
+            self.forget()
+            self._folder.mkdir(parents=True, exist_ok=True)
+            LocalStorage(self._folder).write(PURGED, last)
+
     def make_room(self) -> None:
         """Remove what was asked longest ago, while there is too much; `fetch` does so now and then."""
         found = []
@@ -96,6 +138,16 @@ class FileCache:
                 return
             path.unlink(missing_ok=True)
             total -= size
+
+
+def place_of(storage: Storage) -> str:
+    """A folder's name for what this machine keeps of a storage."""
+    return hashlib.sha256(storage.uri.encode()).hexdigest()[:32]
+
+
+def folds_folder(storage: Storage) -> Path:
+    """Where this machine keeps folds over the tables in an object store."""
+    return cache_dir() / "derived" / place_of(storage)
 
 
 def _copy(storage: Storage, name: str, path: Path) -> None:

@@ -8,8 +8,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,18 +25,19 @@ from mlwarehouse.engines.embedded_log import (
     Action,
     DataFile,
     LogState,
-    checkpoints,
-    log_entries,
-    mentioned,
-    read_checkpoint,
-    read_entry,
+    actions_of,
+    checkpoint_names,
+    entry_names,
+    parse_checkpoint,
     replay,
 )
+from mlwarehouse.engines.embedded_orphans import oldest_pending, orphans
 from mlwarehouse.engines.embedded_stats import column_stats
+from mlwarehouse.storage import FileInfo, LocalStorage, Storage, each, read_many, storage_of
 from mlwarehouse.tables import TABLES_BY_NAME, TableSpec
 
-ORPHAN_AGE_S = 24 * 3600.0
-"""A file that no log entry names may be about to be committed; older than this it won't be."""
+CHECKPOINTS_LOOKED_AT = 2
+"""The newest checkpoints that a look reads in an object store; a deep one reads all."""
 
 KINDS: dict[str, str] = {
     "empty entry": "A log entry without content: delta-rs takes it for a commit of nothing, and its rows are gone.",
@@ -76,20 +79,30 @@ class Damage:
     path: str | None = None
 
 
-def table_damages(folder: Path, spec: TableSpec, *, reader: DeepReader | None = None) -> list[Damage]:
+def table_damages(place: Path | Storage, spec: TableSpec, *, reader: DeepReader | None = None) -> list[Damage]:
     """Look for damage in a table's folder; what doesn't depend on this package's reading of rows.
 
     Args:
-        folder: The table's folder.
+        place: The table's folder.
         spec: The table.
         reader: Also read every data file by it, and the log entries that a checkpoint has made unnecessary.
 
     Returns:
         The damages, those of the log first.
+
+    Raises:
+        OSError: The storage can't be reached.
     """
-    if not (folder / "_delta_log").is_dir():
+    storage = storage_of(place)
+    log = storage.child("_delta_log")
+    there = log.files()
+    if not there:
         return []
-    bad = dict(_bad_checkpoints(folder))
+    made = checkpoint_names(there)
+    if reader is None and not isinstance(storage, LocalStorage):
+        # Each is to be fetched, and readers need the newest one.
+        made = dict(sorted(made.items())[-CHECKPOINTS_LOOKED_AT:])
+    bad = dict(_bad_checkpoints(log, made))
     damages = [
         Damage(
             "bad checkpoint",
@@ -99,75 +112,72 @@ def table_damages(folder: Path, spec: TableSpec, *, reader: DeepReader | None = 
         )
         for version, why in bad.items()
     ]
-    good = newest_checkpoint(folder)
-    log = list(_log_damages(folder, spec, good, deep=reader is not None))
-    damages = log + damages + list(_last_checkpoint(folder, spec))
+    good = max((v for v in made if v not in bad), default=-1)
+    found = list(_log_damages(log, spec, there, good, deep=reader is not None))
+    damages = found + damages + list(_last_checkpoint(log, spec, there))
+    files = storage.files()
     try:
-        state = replay(folder)
+        state = replay(storage)
     except ValueError:
         return damages
-    return [*damages, *_file_damages(folder, spec, state, reader), *_orphan_damages(folder, spec, state)]
+    return [
+        *damages,
+        *_file_damages(storage, spec, state, files, reader),
+        *_orphan_damages(storage, spec, state, files),
+    ]
 
 
 def newest_checkpoint(folder: Path) -> int:
-    """The version of the newest checkpoint that can be read; -1 where there is none."""
-    bad = dict(_bad_checkpoints(folder))
-    return max((v for v in checkpoints(folder) if v not in bad), default=-1)
+    """The version of the newest checkpoint that can be read, in a local folder; -1 where there is none."""
+    log = storage_of(folder).child("_delta_log")
+    there = checkpoint_names(log.files())
+    bad = dict(_bad_checkpoints(log, there))
+    return max((v for v in there if v not in bad), default=-1)
 
 
-def orphans(folder: Path, state: LogState) -> list[Path]:
-    """The data files in a table's folder that no file of its log names."""
-    there = {p.name: p for p in folder.glob("*.parquet")}
-    unknown = there.keys() - state.files.keys() - state.removed.keys()
-    # Older entries are read only where they may matter.
-    return [there[name] for name in sorted(unknown - mentioned(folder))] if unknown else []
-
-
-def is_past(path: Path, age_s: float, state: LogState) -> bool:
-    """Whether a file is older than an age, by a clock that can be believed: one that isn't behind the log's."""
-    now = time.time()
-    if now * 1000 < state.committed_at:
-        return False
-    try:
-        return now - path.stat().st_mtime > age_s
-    except FileNotFoundError:
-        return False
-
-
-def _bad_checkpoints(folder: Path) -> Iterator[tuple[int, str]]:
-    for version, path in checkpoints(folder).items():
+def _bad_checkpoints(log: Storage, names: Mapping[int, str]) -> Iterator[tuple[int, str]]:
+    def look(name: str) -> str | None:
         try:
-            read_checkpoint(path)
-        except ValueError as error:
-            yield version, str(error)
+            parse_checkpoint(log.read(name))
         except FileNotFoundError:
-            continue
+            return None
+        except ValueError as error:
+            return str(error)
+        return None
+
+    for version, why in zip(names, each(log, look, names.values()), strict=True):
+        if why is not None:
+            yield version, why
 
 
-def _log_damages(folder: Path, spec: TableSpec, checkpoint: int, *, deep: bool) -> Iterator[Damage]:
-    entries = log_entries(folder)
+def _log_damages(
+    log: Storage, spec: TableSpec, there: Mapping[str, FileInfo], checkpoint: int, *, deep: bool
+) -> Iterator[Damage]:
+    entries = entry_names(there)
     first = min(entries, default=0)
     if checkpoint < 0:
         # Behind a checkpoint, also one that can't be read, older entries are cleaned up.
-        first = 0 if not checkpoints(folder) else first
+        first = 0 if not checkpoint_names(there) else first
     elif first > checkpoint:
         first = checkpoint + 1
-    for version in range(first, max(entries, default=-1) + 1):
+    versions = range(first, max(entries, default=-1) + 1)
+    contents = read_many(log, [entries[v] for v in versions if v in entries and (deep or v > checkpoint)])
+    for version in versions:
         if version not in entries:
             what = f"Table `{spec.name}`: the log has no entry {version}, and later ones."
             # The first entry says what the table is.
             yield Damage("missing entry", spec.name, what, can_mend=version > 0, version=version)
             continue
-        try:
-            if not entries[version].stat().st_size:
-                what = f"Table `{spec.name}`: the log's entry {version} is empty, so the rows of that commit are gone."
-                yield Damage("empty entry", spec.name, what, version=version)
-                continue
-            if version <= checkpoint and not deep:
-                continue
-            actions = read_entry(entries[version])
-        except FileNotFoundError:
+        if not there[entries[version]].size:
+            what = f"Table `{spec.name}`: the log's entry {version} is empty, so the rows of that commit are gone."
+            yield Damage("empty entry", spec.name, what, version=version)
             continue
+        content = contents.get(entries[version])
+        if content is None:
+            # Covered by a checkpoint; or cleaned up at this moment.
+            continue
+        try:
+            actions = actions_of(content)
         except ValueError as error:
             what = f"Table `{spec.name}`: the log's entry {version} is damaged ({error})."
             yield Damage("torn entry", spec.name, what, version=version)
@@ -196,46 +206,53 @@ def _foreign(version: int, actions: list[Action]) -> str | None:
     return f"{operation}: {said}"
 
 
-def _last_checkpoint(folder: Path, spec: TableSpec) -> Iterator[Damage]:
-    path = folder / "_delta_log" / LAST_CHECKPOINT
-    there = checkpoints(folder)
+def _last_checkpoint(log: Storage, spec: TableSpec, there: Mapping[str, FileInfo]) -> Iterator[Damage]:
+    newest = max(checkpoint_names(there), default=-1)
     try:
-        named = int(json.loads(path.read_text(encoding="utf-8"))["version"])
+        named = int(json.loads(log.read(LAST_CHECKPOINT))["version"])
     except FileNotFoundError:
         return
     except (ValueError, KeyError, TypeError) as error:
         what = f"Table `{spec.name}`: `{LAST_CHECKPOINT}` can't be read ({error})."
         yield Damage("bad last checkpoint", spec.name, what)
         return
-    if named != max(there, default=-1):
+    if named != newest:
         what = (
             f"Table `{spec.name}`: `{LAST_CHECKPOINT}` names version {named}, and the newest checkpoint is "
-            f"{f'of version {max(there)}' if there else 'none'}."
+            f"{f'of version {newest}' if newest >= 0 else 'none'}."
         )
         yield Damage("bad last checkpoint", spec.name, what)
 
 
-def _file_damages(folder: Path, spec: TableSpec, state: LogState, reader: DeepReader | None) -> Iterator[Damage]:
+def _file_damages(
+    storage: Storage, spec: TableSpec, state: LogState, there: Mapping[str, FileInfo], reader: DeepReader | None
+) -> Iterator[Damage]:
     for file in state.files.values():
-        path = folder / file.path
-        size = _size(path)
+        # A file that is newer than the listing is looked at by itself.
+        size = there[file.path].size if file.path in there else storage.size(file.path)
         if size is None:
             what = f"Table `{spec.name}`: the data file `{file.path}` with {file.n_rows} rows isn't there."
             yield Damage("missing file", spec.name, what, path=file.path)
             continue
         why = f"it has {size} bytes instead of {file.size}" if size != file.size else None
         if why is None and reader is not None:
-            why = reader.why(path, file, spec)
+            with _here(storage, file.path) as path:
+                why = reader.why(path, file, spec)
         if why:
             what = f"Table `{spec.name}`: the data file `{file.path}` with {file.n_rows} rows was changed: {why}."
             yield Damage("changed file", spec.name, what, path=file.path)
 
 
-def _size(path: Path) -> int | None:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return None
+@contextmanager
+def _here(storage: Storage, name: str) -> Iterator[Path]:
+    """A file of a storage on this machine's disk: itself, or a copy for as long as the context lasts."""
+    if isinstance(storage, LocalStorage):
+        yield storage.folder("Reading a file") / name
+        return
+    with tempfile.TemporaryDirectory(prefix="mlwarehouse-") as folder:
+        path = Path(folder) / "file.parquet"
+        path.write_bytes(storage.read(name))
+        yield path
 
 
 class DeepReader:
@@ -350,11 +367,13 @@ def _footer_lies(parquet: pq.ParquetFile) -> str | None:
     return None
 
 
-def _orphan_damages(folder: Path, spec: TableSpec, state: LogState) -> Iterator[Damage]:
-    old = [p for p in orphans(folder, state) if is_past(p, ORPHAN_AGE_S, state)]
+def _orphan_damages(
+    storage: Storage, spec: TableSpec, state: LogState, there: Mapping[str, FileInfo]
+) -> Iterator[Damage]:
+    old = orphans(storage, state, there, before=oldest_pending(state, time.time()))
     if old:
         what = (
-            f"Table `{spec.name}`: {len(old)} data files ({sum(p.stat().st_size for p in old)} bytes) are older than a "
+            f"Table `{spec.name}`: {len(old)} data files ({sum(there[n].size for n in old)} bytes) are older than a "
             "day and no log entry names them: run `mlwarehouse maintain`."
         )
         yield Damage("orphans", spec.name, what)

@@ -27,6 +27,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from deltalake import CommitProperties, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError
@@ -82,6 +83,7 @@ def stage(place: Path | Storage, rows: pa.Table, *, prefix: str = "part") -> Sta
     """
     storage = storage_of(place)
     name = f"{prefix}-{uuid.uuid4()}.parquet"
+    rows = _own_values(rows)
     # Numbers that grow steadily (times, steps, sequence numbers) shrink to almost nothing as deltas.
     deltas = [f.name for f in rows.schema if pa.types.is_integer(f.type) or pa.types.is_timestamp(f.type)]
     dictionaries = [f.name for f in rows.schema if pa.types.is_string(f.type) or pa.types.is_dictionary(f.type)]
@@ -106,6 +108,27 @@ def stage(place: Path | Storage, rows: pa.Table, *, prefix: str = "part") -> Sta
         raise
     storage.sync(name)
     return StagedFile(name, size, rows.num_rows, json.dumps(column_stats(rows)))
+
+
+def _own_values(rows: pa.Table) -> pa.Table:
+    """Rows whose dictionaries hold only what stands in a row.
+
+    Dictionaries go into a file as a whole, and their extremes into the log: what others' rows had, and a purge has
+    taken out of those, would stay there.
+    """
+    for index, field in enumerate(rows.schema):
+        if pa.types.is_dictionary(field.type):
+            chunks = [_own_values_of(chunk) for chunk in rows.column(index).chunks]
+            rows = rows.set_column(index, field, pa.chunked_array(chunks, field.type))
+    return rows
+
+
+def _own_values_of(chunk: pa.DictionaryArray) -> pa.DictionaryArray:
+    used = pc.unique(chunk.indices).drop_null()
+    if len(used) == len(chunk.dictionary):
+        return chunk
+    codes = pc.index_in(chunk.indices, used).cast(chunk.type.index_type)
+    return pa.DictionaryArray.from_arrays(codes, chunk.dictionary.take(used))
 
 
 def sync_log(place: Path | Storage, before: int, after: int) -> None:
@@ -255,8 +278,13 @@ def _commit_there(storage: Storage, spec: TableSpec, files: Sequence[StagedFile]
 
 def _has_commit_of(storage: Storage, files: Sequence[StagedFile], before: int, after: int) -> bool:
     """Whether one of the log entries behind one version, up to another, adds these files."""
+    return bool(files) and has_commit(storage, files[0].path, before, after)
+
+
+def has_commit(storage: Storage, mark: str, before: int, after: int) -> bool:
+    """Whether one of a table's log entries behind one version, up to another, holds a text that no other does."""
     log = storage.child("_delta_log")
-    return bool(files) and any(files[0].path.encode() in log.read(_entry(v)) for v in range(before + 1, after + 1))
+    return any(mark.encode() in log.read(_entry(v)) for v in range(before + 1, after + 1))
 
 
 def reason(error: Exception) -> str:

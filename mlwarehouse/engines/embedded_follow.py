@@ -18,7 +18,6 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from deltalake import DeltaTable
@@ -280,27 +279,26 @@ def has_reached(recorded: int | None, txn: Txn) -> bool:
     return recorded is not None and recorded >= txn.version
 
 
-def write_checkpoint(folder: Path, table: DeltaTable | None = None) -> None:
+def write_checkpoint(place: Path | Storage, table: DeltaTable | None = None) -> None:
     """Write a checkpoint durably, and the file that names it.
 
     With the one empty after a power cut and the other not, the table couldn't be read.
 
     Args:
-        folder: The table's folder.
+        place: The table's folder.
         table: The table at the version of the checkpoint; None for its newest.
 
     Raises:
         DeltaError: The table can't be read.
         OSError: The checkpoint can't be written.
     """
-    table = table or DeltaTable(folder)
+    storage = storage_of(place)
+    table = table or open_table(storage)
     table.create_checkpoint()
-    log = folder / "_delta_log"
-    sync_path(log / f"{table.version():020d}.checkpoint.parquet")
+    log = storage.child("_delta_log")
     # delta-rs leaves it alone where it finds the checkpoint already there.
-    with suppress(FileNotFoundError):
-        sync_path(log / LAST_CHECKPOINT)
-    sync_path(log)
+    named = [LAST_CHECKPOINT] if log.exists(LAST_CHECKPOINT) else []
+    log.sync(f"{table.version():020d}.checkpoint.parquet", *named)
 
 
 def _is_there(folder: Path, version: int, content: bytes) -> bool:

@@ -19,12 +19,12 @@ import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
+from mlwarehouse.engines.embedded_covers import COVERS, covered
 from mlwarehouse.engines.embedded_follow import NewestTable
 from mlwarehouse.engines.embedded_pages import Pages, touched_runs
 from mlwarehouse.engines.embedded_sql import columns_of, file_list, no_rows, rows_of_files
-from mlwarehouse.engines.embedded_states import COVERS, NUMBERS, covered, derived_folder
+from mlwarehouse.engines.embedded_states import NUMBERS, derived_folder
 from mlwarehouse.engines.embedded_tables import EmbeddedTables
-from mlwarehouse.engines.embedded_tail import added_files
 from mlwarehouse.engines.render_states import nothing_kept
 from mlwarehouse.errors import StorageError
 from mlwarehouse.tables import TABLES_BY_NAME
@@ -225,23 +225,26 @@ def find_kept(
     folds: dict[str, list[str]] = {}
     tails: dict[str, list[str]] = {}
     try:
+        # Before a fold is chosen: it may hold what was purged.
+        tables.heed_purges(once=True)
         for spec in STATES:
-            folder = tables.path(TABLES_BY_NAME[spec.source])
+            source = TABLES_BY_NAME[spec.source]
             kept = handles.state(spec.view, COVERS)
             folds[spec.view], recorded = kept or ([], None)
-            start = covered(folder, recorded)
+            start = covered(tables, source, recorded)
             version = versions[spec.source]
             if kept is not None and (start is None or start > version):
                 return None
-            tail = added_files(folder, start, version)
+            tail = tables.added_files(source, start, version)
             if tail is None:
                 return None
             tails[spec.source] = tail
         # Last, since it only grows: whoever is in a fold has a number.
         numbers = handles.state(NUMBERS, NUMBERS)
-    except DeltaError:
+    except (DeltaError, OSError):
         return None
-    if numbers is None:
+    # A table of numbers that is being made has no file yet.
+    if numbers is None or not numbers[0]:
         return None
     rows = {s.source: overlay[s.source] for s in STATES if s.source in overlay and overlay[s.source].num_rows}
     return Kept(folds, tails, numbers[0], rows, Pages(handles.root, folds))
@@ -272,9 +275,9 @@ def fold_health(tables: EmbeddedTables) -> tuple[FoldHealth, ...]:
         folder = derived_folder(tables) / spec.view
         try:
             table = DeltaTable(folder)
-            start = covered(tables.path(source), table.transaction_version(COVERS))
+            start = covered(tables, source, table.transaction_version(COVERS))
             behind = -1 if start is None else tables.handle(source).version() - start
-        except (DeltaError, StorageError):
+        except (DeltaError, StorageError, OSError):
             continue
         sizes = pa.table(table.get_add_actions(flatten=True)).column("size_bytes").to_pylist()
         found.append(FoldHealth(spec.view, len(sizes), sum(sizes), behind))

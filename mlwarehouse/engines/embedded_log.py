@@ -7,7 +7,7 @@ at by itself.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from mlwarehouse.storage import FileInfo, Storage, each, read_many, storage_of
 
 Action = Mapping[str, Any]
 """One line of a log entry: what it is (``add``, ``remove``, ``commitInfo``, ...) and what that holds."""
@@ -58,26 +60,39 @@ class LogState:
     committed_at: int = 0
 
 
-def log_entries(folder: Path) -> dict[int, Path]:
-    """The entries of a table's log that are there, by version."""
-    return {
-        int(p.stem): p for p in sorted((folder / "_delta_log").glob("*.json")) if len(p.stem) == 20 and p.stem.isdigit()
-    }
-
-
-def checkpoints(folder: Path) -> dict[int, Path]:
-    """The checkpoints of a table's log that are there, by version."""
-    found = sorted((folder / "_delta_log").glob("*.checkpoint.parquet"))
-    return {int(p.name.split(".")[0]): p for p in found}
+def entry_name(version: int) -> str:
+    """The name of a version's entry within the log's folder."""
+    return f"{version:020d}.json"
 
 
 def entry_path(folder: Path, version: int) -> Path:
-    """Where a version's entry is."""
-    return folder / "_delta_log" / f"{version:020d}.json"
+    """Where a version's entry is, in a local folder."""
+    return folder / "_delta_log" / entry_name(version)
+
+
+def log_entries(folder: Path) -> dict[int, Path]:
+    """The entries of the log in a local folder that are there, by version."""
+    return {v: folder / "_delta_log" / name for v, name in entry_names(_log_files(folder)).items()}
+
+
+def checkpoints(folder: Path) -> dict[int, Path]:
+    """The checkpoints of the log in a local folder that are there, by version."""
+    return {v: folder / "_delta_log" / name for v, name in checkpoint_names(_log_files(folder)).items()}
+
+
+def entry_names(names: Iterable[str]) -> dict[int, str]:
+    """Which of the names in a log's folder are entries', by version."""
+    found = {n.removesuffix(".json"): n for n in sorted(names) if n.endswith(".json")}
+    return {int(stem): name for stem, name in found.items() if len(stem) == 20 and stem.isdigit()}
+
+
+def checkpoint_names(names: Iterable[str]) -> dict[int, str]:
+    """Which of the names in a log's folder are checkpoints', by version."""
+    return {int(n.split(".")[0]): n for n in sorted(names) if n.endswith(".checkpoint.parquet") and n[0] != "."}
 
 
 def read_entry(path: Path) -> list[Action]:
-    """The actions of an entry; see `actions_of`."""
+    """The actions of an entry in a local folder; see `actions_of`."""
     return actions_of(path.read_bytes())
 
 
@@ -100,13 +115,18 @@ def actions_of(content: bytes) -> list[Action]:
 
 
 def read_checkpoint(path: Path) -> list[Action]:
+    """The actions of a checkpoint in a local folder; see `parse_checkpoint`."""
+    return parse_checkpoint(path.read_bytes())
+
+
+def parse_checkpoint(content: bytes) -> list[Action]:
     """The actions of a checkpoint.
 
     Raises:
         ValueError: It isn't a whole Parquet file, or lacks what each checkpoint holds.
     """
     try:
-        rows = pq.ParquetFile(path).read()
+        rows = pq.ParquetFile(pa.BufferReader(content)).read()
     except (pa.ArrowException, OSError) as error:
         raise ValueError(str(error).strip().splitlines()[0]) from error
     actions: list[Action] = [{k: v for k, v in row.items() if v is not None} for row in rows.to_pylist()]
@@ -115,34 +135,42 @@ def read_checkpoint(path: Path) -> list[Action]:
     return actions
 
 
-def replay(folder: Path, *, ignoring: frozenset[str] = frozenset()) -> LogState:
+def replay(place: Path | Storage, *, ignoring: frozenset[str] = frozenset()) -> LogState:
     """What the log says, from its newest readable checkpoint on.
 
     Args:
-        folder: The table's folder.
+        place: The table's folder.
         ignoring: Names of checkpoints that aren't to be used.
 
     Raises:
         ValueError: An entry that is needed is missing or can't be read; names it.
+        OSError: The storage can't be reached.
     """
+    log = storage_of(place).child("_delta_log")
+    there = log.files()
     state = LogState()
-    for version, path in sorted(checkpoints(folder).items(), reverse=True):
-        if path.name in ignoring:
+    for version, name in sorted(checkpoint_names(there).items(), reverse=True):
+        if name in ignoring:
             continue
         try:
-            actions = read_checkpoint(path)
+            actions = parse_checkpoint(log.read(name))
         except (ValueError, FileNotFoundError):
             continue
         state.version = version
         _apply(state, actions)
         break
-    entries = log_entries(folder)
-    for version in range(state.version + 1, max(entries, default=state.version) + 1):
+    entries = entry_names(there)
+    wanted = range(state.version + 1, max(entries, default=state.version) + 1)
+    contents = read_many(log, [entries[v] for v in wanted if v in entries])
+    for version in wanted:
         if version not in entries:
             raise ValueError(f"the log has no entry {version}")
+        content = contents[entries[version]]
+        if content is None:
+            raise ValueError(f"the log's entry {version} can't be read: it is gone")
         try:
-            _apply(state, read_entry(entries[version]))
-        except (ValueError, FileNotFoundError) as error:
+            _apply(state, actions_of(content))
+        except ValueError as error:
             raise ValueError(f"the log's entry {version} can't be read: {error}") from error
         state.version = version
     if state.version < 0:
@@ -150,20 +178,20 @@ def replay(folder: Path, *, ignoring: frozenset[str] = frozenset()) -> LogState:
     return state
 
 
-def mentioned(folder: Path) -> set[str]:
+def mentioned(place: Path | Storage) -> set[str]:
     """The paths of all data files that some readable file of the log names."""
-    found: set[str] = set()
-    for path in checkpoints(folder).values():
+    log = storage_of(place).child("_delta_log")
+    there = log.files()
+
+    def look(name: str) -> set[str]:
         try:
-            found |= _named(read_checkpoint(path))
+            content = log.read(name)
+            return _named(actions_of(content) if name.endswith(".json") else parse_checkpoint(content))
         except (ValueError, FileNotFoundError):
-            continue
-    for path in log_entries(folder).values():
-        try:
-            found |= _named(read_entry(path))
-        except (ValueError, FileNotFoundError):
-            continue
-    return found
+            return set()
+
+    names = [*checkpoint_names(there).values(), *entry_names(there).values()]
+    return set().union(*each(log, look, names))
 
 
 def data_file(add: Mapping[str, Any]) -> DataFile:
@@ -172,6 +200,10 @@ def data_file(add: Mapping[str, Any]) -> DataFile:
     return DataFile(
         unquote(add["path"]), int(add["size"]), int(stats.get("numRecords", 0)), stats, int(add["modificationTime"])
     )
+
+
+def _log_files(folder: Path) -> dict[str, FileInfo]:
+    return storage_of(folder).child("_delta_log").files()
 
 
 def _named(actions: list[Action]) -> set[str]:

@@ -7,7 +7,6 @@ garbage collection takes them, behind the retention.
 
 from __future__ import annotations
 
-import datetime as dt
 import math
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -15,21 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
-from deltalake import CommitProperties, DeltaTable
-from deltalake.exceptions import CommitFailedError, DeltaError
-from deltalake.transaction import AddAction, RemoveAction
+from deltalake.exceptions import DeltaError
 
-from mlwarehouse._version import __version__
-from mlwarehouse.engines.casting import cast_strict
-from mlwarehouse.engines.embedded_checks import orphans
-from mlwarehouse.engines.embedded_commit import StagedFile, reason, stage, sync_log
-from mlwarehouse.engines.embedded_follow import write_checkpoint
+from mlwarehouse.engines.embedded_commit import StagedFile, reason, stage
+from mlwarehouse.engines.embedded_follow import open_table, write_checkpoint
 from mlwarehouse.engines.embedded_gc import Removed, collect_garbage
 from mlwarehouse.engines.embedded_log import replay
+from mlwarehouse.engines.embedded_orphans import oldest_pending, orphans
+from mlwarehouse.engines.embedded_replace import SmallFile, files_of, read_file, replace_files
 from mlwarehouse.engines.embedded_tables import EmbeddedTables
 from mlwarehouse.errors import StorageError
-from mlwarehouse.storage import LocalStorage
+from mlwarehouse.storage import LocalStorage, Storage, each, storage_of
 from mlwarehouse.tables import TableSpec
 
 SMALL_BYTES = 32 << 20
@@ -67,7 +62,7 @@ class TableHealth:
         small_share: The share of files that are worth merging.
         n_log_entries: Commits since the last checkpoint.
         n_orphans: Files in the folder that no log entry names: about to be committed, or left by a process that died;
-            not counted in an object store.
+            in an object store only those older than a day.
         n_orphan_bytes: Their size.
     """
 
@@ -103,23 +98,6 @@ class Maintained:
     n_orphans: int
 
 
-@dataclass(frozen=True)
-class SmallFile:
-    """A data file that is worth merging.
-
-    Attributes:
-        path: Relative to the table's folder.
-        size: Bytes.
-        n_rows: Rows.
-        added_at: When it was written.
-    """
-
-    path: str
-    size: int
-    n_rows: int
-    added_at: dt.datetime
-
-
 def health(tables: EmbeddedTables, spec: TableSpec) -> TableHealth:
     """Look at one table.
 
@@ -127,10 +105,11 @@ def health(tables: EmbeddedTables, spec: TableSpec) -> TableHealth:
         StorageError: It can't be read.
     """
     table = tables.handle(spec)
-    files = list(_files(table))
-    names = tables.place(spec).child("_delta_log").names()
+    files = list(files_of(table))
+    place = tables.place(spec)
+    names = place.child("_delta_log").names()
     since = table.version() - max((int(n.split(".")[0]) for n in names if ".checkpoint" in n), default=-1)
-    lost = _orphan_sizes(tables.path(spec), spec) if isinstance(tables.storage, LocalStorage) else []
+    lost = _orphan_sizes(place, spec)
     return TableHealth(
         name=spec.name,
         version=table.version(),
@@ -144,17 +123,24 @@ def health(tables: EmbeddedTables, spec: TableSpec) -> TableHealth:
     )
 
 
-def _orphan_sizes(path: Path, spec: TableSpec) -> list[int]:
+def _orphan_sizes(place: Storage, spec: TableSpec) -> list[int]:
     try:
-        # Sizes first: a file may be committed, or removed, at this moment.
-        sizes = {p.name: p.stat().st_size for p in path.glob("*.parquet")}
-        return [sizes[p.name] for p in orphans(path, replay(path)) if p.name in sizes]
+        # Listed first: a file may be committed, or removed, at this moment.
+        there = place.files()
+        state = replay(place)
+        # Looking for young ones means to read all of the log, and in an object store that takes long.
+        is_local = isinstance(place, LocalStorage)
+        before = math.inf if is_local else oldest_pending(state, time.time())
+        return [there[name].size for name in orphans(place, state, there, before=before)]
     except (ValueError, OSError) as error:
-        raise StorageError(f"Table `{spec.name}` in `{path}` can't be looked at: {reason(error)}") from error
+        raise StorageError(f"Table `{spec.name}` in `{place.uri}` can't be looked at: {reason(error)}") from error
 
 
-Merge = Callable[[Path, TableSpec, Sequence[SmallFile]], Sequence[StagedFile]]
+Merge = Callable[[Storage, TableSpec, Sequence[SmallFile]], Sequence[StagedFile]]
 """What writes the rows of some files into new, staged ones; Spark has one of its own."""
+
+Now = Callable[[], float]
+"""The present time, seconds since the epoch, asked before each step; it raises when another one maintains by now."""
 
 
 def maintain(
@@ -167,6 +153,7 @@ def maintain(
     group_rows: int = GROUP_ROWS,
     group_bytes: int = GROUP_BYTES,
     small_rows: int = GROUP_ROWS // 2,
+    now: Now | None = None,
 ) -> Maintained:
     """Merge a table's small files, write a checkpoint, and remove files that no version within the retention needs.
 
@@ -181,27 +168,40 @@ def maintain(
         group_rows: The most rows that are merged at once.
         group_bytes: The most bytes that are merged at once.
         small_rows: A file of more rows is left alone.
+        now: The present time; None asks this machine's clock.
 
     Raises:
         StorageError: It failed; the table is as it was.
+        ConflictError: Another process maintains by now.
     """
-    path = tables.path(spec)
+    now = now or _clock
+    place = tables.place(spec)
     n_merged = n_written = n_bytes = 0
     try:
         small = small_files(tables, spec, small_rows=small_rows)
         for group in groups(small, group_rows=group_rows, group_bytes=group_bytes):
-            written = _merge(path, spec, group, merge or merge_here)
+            now()
+            written = _merge(place, spec, group, merge or merge_here)
             if written:
                 n_merged += len(group)
                 n_written += written
                 n_bytes += sum(f.size for f in group)
         if n_merged:
-            write_checkpoint(path)
-        DeltaTable(path).cleanup_metadata()
-        removed = collect_garbage(path, spec, retention_hours=retention_hours, pinned=pinned)
+            write_checkpoint(place)
+        open_table(place).cleanup_metadata()
+        removed = collect_garbage(place, spec, retention_hours=retention_hours, pinned=pinned, now=now())
     except (DeltaError, OSError, pa.ArrowException) as error:
-        raise StorageError(f"Table `{spec.name}` in `{path}` couldn't be maintained: {reason(error)}") from error
+        raise StorageError(f"Table `{spec.name}` in `{place.uri}` couldn't be maintained: {reason(error)}") from error
     return Maintained(spec.name, n_merged, n_written, n_bytes, removed.n_old, removed.n_orphans)
+
+
+def has_much(tables: EmbeddedTables, spec: TableSpec) -> bool:
+    """Whether `maintain_a_little` would merge something.
+
+    Raises:
+        StorageError: The table can't be read.
+    """
+    return any(len(files) >= FEWEST_OF_A_SIZE for files in _by_size(tables, spec))
 
 
 def maintain_a_little(tables: EmbeddedTables, spec: TableSpec) -> bool:
@@ -213,38 +213,52 @@ def maintain_a_little(tables: EmbeddedTables, spec: TableSpec) -> bool:
     Raises:
         StorageError: It failed; the table is as it was.
     """
-    path = tables.path(spec)
-    by_size: dict[int, list[SmallFile]] = {}
+    place = tables.place(spec)
     try:
-        for file in small_files(tables, spec, small_rows=GROUP_ROWS // 4):
-            by_size.setdefault(int(math.log(max(file.size, 1), SIZE_STEP)), []).append(file)
-        for files in by_size.values():
+        for files in _by_size(tables, spec):
             if len(files) < FEWEST_OF_A_SIZE:
                 continue
             group = next(groups(files, group_rows=GROUP_ROWS // 2, group_bytes=GROUP_BYTES), None)
-            if group and _merge(path, spec, group, merge_here):
+            if group and _merge(place, spec, group, merge_here):
                 return True
     except (DeltaError, OSError, pa.ArrowException) as error:
-        raise StorageError(f"Table `{spec.name}` in `{path}` couldn't be maintained: {reason(error)}") from error
+        raise StorageError(f"Table `{spec.name}` in `{place.uri}` couldn't be maintained: {reason(error)}") from error
     return False
 
 
-def clean(tables: EmbeddedTables, spec: TableSpec, *, pinned: Collection[str] = ()) -> Removed:
+def _by_size(tables: EmbeddedTables, spec: TableSpec) -> list[list[SmallFile]]:
+    """The files that are worth merging in the background, those of about one size together."""
+    found: dict[int, list[SmallFile]] = {}
+    for file in small_files(tables, spec, small_rows=GROUP_ROWS // 4):
+        found.setdefault(int(math.log(max(file.size, 1), SIZE_STEP)), []).append(file)
+    return list(found.values())
+
+
+def clean(
+    tables: EmbeddedTables, spec: TableSpec, *, pinned: Collection[str] = (), now: float | None = None
+) -> Removed:
     """Remove files that no version within the retention needs, and no pin; and log entries past Delta's retention.
+
+    Args:
+        tables: The warehouse's tables.
+        spec: The table.
+        pinned: Paths of files that pins protect.
+        now: The present time, seconds since the epoch; None asks this machine's clock.
 
     Raises:
         StorageError: The table can't be read; nothing was removed.
     """
+    place = tables.place(spec)
     try:
-        DeltaTable(tables.path(spec)).cleanup_metadata()
-        return collect_garbage(tables.path(spec), spec, retention_hours=RETENTION_HOURS, pinned=pinned)
+        open_table(place).cleanup_metadata()
+        return collect_garbage(place, spec, retention_hours=RETENTION_HOURS, pinned=pinned, now=now)
     except (DeltaError, OSError) as error:
         raise StorageError(f"Table `{spec.name}` couldn't be cleaned: {reason(error)}") from error
 
 
 def small_files(tables: EmbeddedTables, spec: TableSpec, *, small_rows: int) -> list[SmallFile]:
     """The files of a table that are worth merging, oldest first: what was written together stays so."""
-    files = (f for f in _files(tables.handle(spec)) if f.size < SMALL_BYTES and f.n_rows <= small_rows)
+    files = (f for f in files_of(tables.handle(spec)) if f.size < SMALL_BYTES and f.n_rows <= small_rows)
     return sorted(files, key=lambda f: (f.added_at, f.path))
 
 
@@ -264,108 +278,28 @@ def groups(files: Sequence[SmallFile], *, group_rows: int, group_bytes: int) -> 
         yield group
 
 
-def replace_files(
-    path: Path,
-    spec: TableSpec,
-    *,
-    remove: Sequence[tuple[str, int]],
-    add: Sequence[StagedFile],
-    purpose: str,
-    changes_data: bool = False,
-) -> bool:
-    """Commit new files in the place of others, durably, if all of those are still part of the table.
-
-    Args:
-        path: The table's folder.
-        spec: The table.
-        remove: Path and size of each file that goes.
-        add: Staged files that come; they are removed again when nothing was committed.
-        purpose: Why, for the commit's own words.
-        changes_data: Whether rows change: False says that the table holds the same rows.
-
-    Returns:
-        Whether it was committed; False when somebody else changed the files meanwhile.
-
-    Raises:
-        StorageError: The commit failed.
-    """
-    now_ms = time.time_ns() // 1_000_000
-    actions: list[AddAction | RemoveAction] = [
-        AddAction(
-            path=f.path,
-            size=f.size,
-            partition_values={},
-            modification_time=now_ms,
-            data_change=changes_data,
-            stats=f.stats,
-        )
-        for f in add
-    ]
-    actions += [RemoveAction(name, changes_data, now_ms, size, {}) for name, size in remove]
-    try:
-        table = DeltaTable(path)
-        before = table.version()
-        if {name for name, _ in remove} <= {f.path for f in _files(table)}:
-            table.create_write_transaction(
-                actions, mode="append", schema=table.schema(), commit_properties=_properties(purpose)
-            )
-            table.update_incremental()
-            sync_log(path, before, table.version())
-            return True
-    except CommitFailedError:
-        pass
-    except DeltaError as error:
-        raise StorageError(f"Table `{spec.name}` in `{path}` couldn't be written: {reason(error)}") from error
-    for f in add:
-        (path / f.path).unlink(missing_ok=True)
-    return False
-
-
-def set_append_only(path: Path, *, on: bool, purpose: str) -> None:
-    """Let rows be removed from a table, or forbid it again."""
-    table = DeltaTable(path)
-    wanted = "true" if on else "false"
-    if table.metadata().configuration.get("delta.appendOnly") != wanted:
-        before = table.version()
-        table.alter.set_table_properties({"delta.appendOnly": wanted}, commit_properties=_properties(purpose))
-        sync_log(path, before, DeltaTable(path).version())
-
-
-def read_file(file: Path, spec: TableSpec) -> pa.Table:
-    """A data file in the declared schema; columns that it is too old for are null."""
-    rows = pq.ParquetFile(file).read(use_threads=False)
-    known = set(spec.arrow_schema().names)
-    return cast_strict(rows.select([n for n in rows.column_names if n in known]), spec)
-
-
-def merge_here(path: Path, spec: TableSpec, group: Sequence[SmallFile]) -> list[StagedFile]:
+def merge_here(place: Path | Storage, spec: TableSpec, group: Sequence[SmallFile]) -> list[StagedFile]:
     """Write the rows of some files into one, sorted as the table declares."""
-    rows = pa.concat_tables([read_file(path / f.path, spec) for f in group])
-    return [stage(path, rows.sort_by([(column, "ascending") for column in spec.sort_by]))]
+    rows = pa.concat_tables(each(storage_of(place), lambda f: read_file(place, f.path, spec), group))
+    return [stage(place, rows.sort_by([(column, "ascending") for column in spec.sort_by]))]
 
 
-def _merge(path: Path, spec: TableSpec, group: Sequence[SmallFile], merge: Merge) -> int:
+def _merge(place: Storage, spec: TableSpec, group: Sequence[SmallFile], merge: Merge) -> int:
     """Replace files by others with the same rows; 0 when somebody else changed them meanwhile."""
-    merged = merge(path, spec, group)
+    merged = merge(place, spec, group)
     n_found, n_wanted = sum(f.n_rows for f in merged), sum(f.n_rows for f in group)
     if n_found != n_wanted:
         for f in merged:
-            (path / f.path).unlink(missing_ok=True)
+            place.delete(f.path)
         raise StorageError(
             f"Table `{spec.name}`: {len(group)} files hold {n_found} rows and their log entries say {n_wanted}; "
             "nothing was merged. Run `mlwarehouse doctor`."
         )
     done = replace_files(
-        path, spec, remove=[(f.path, f.size) for f in group], add=merged, purpose="compaction", changes_data=False
+        place, spec, remove=[(f.path, f.size) for f in group], add=merged, purpose="compaction", changes_data=False
     )
     return len(merged) if done else 0
 
 
-def _files(table: DeltaTable) -> Iterator[SmallFile]:
-    actions = pa.table(table.get_add_actions(flatten=True))
-    for row in actions.select(["path", "size_bytes", "num_records", "modification_time"]).to_pylist():
-        yield SmallFile(row["path"], row["size_bytes"], row["num_records"] or 0, row["modification_time"])
-
-
-def _properties(purpose: str) -> CommitProperties:
-    return CommitProperties(max_commit_retries=100, custom_metadata={"mlwarehouse": __version__, "purpose": purpose})
+def _clock() -> float:
+    return time.time()

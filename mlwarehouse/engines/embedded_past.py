@@ -6,11 +6,10 @@ import datetime as dt
 import json
 import zlib
 from collections.abc import Mapping
-from pathlib import Path
 
-from mlwarehouse.engines.embedded_log import log_entries, read_entry
+from mlwarehouse.engines.embedded_log import actions_of, entry_name, entry_names
 from mlwarehouse.errors import SnapshotGoneError
-from mlwarehouse.storage import LocalStorage, Storage
+from mlwarehouse.storage import Storage, each
 from mlwarehouse.tables import TableSpec
 
 VACUUMED = "_vacuumed.json"
@@ -32,14 +31,14 @@ def check_of(place: Storage, version: int) -> int | None:
         Its CRC-32; None where the entry isn't there, or not any more.
     """
     try:
-        return zlib.crc32(place.child("_delta_log").read(f"{version:020d}.json"))
+        return zlib.crc32(place.child("_delta_log").read(entry_name(version)))
     except FileNotFoundError:
         return None
 
 
-def note_vacuum(folder: Path) -> None:
+def note_vacuum(place: Storage) -> None:
     """Write down that files of older versions are about to be removed from a table's folder."""
-    (folder / VACUUMED).write_text(json.dumps({"at": dt.datetime.now(dt.UTC).isoformat()}), encoding="utf-8")
+    place.write(VACUUMED, json.dumps({"at": dt.datetime.now(dt.UTC).isoformat()}).encode())
 
 
 def gone(place: Storage, spec: TableSpec, version: int, newest: int, why: str) -> SnapshotGoneError:
@@ -58,41 +57,43 @@ def gone(place: Storage, spec: TableSpec, version: int, newest: int, why: str) -
             f"{said}: its newest is {newest}, so this copy of the warehouse is older than what was asked for. Bring it "
             "up to date, or ask the original."
         )
-    if isinstance(place, LocalStorage):
-        folder = place.folder("This")
-        purge = _purge_behind(folder, version)
-        if purge is not None:
-            when, last = purge
-            return SnapshotGoneError(
-                f"{said}: a purge on {when} deleted the table's past up to version {last} for privacy, also that of "
-                "kept snapshots. Ask `as_of` a time instead: it tells what wasn't purged."
-            )
-        vacuumed = _vacuumed_at(folder)
-        if vacuumed is not None:
-            why = f"{why}; maintenance last removed files of older versions on {vacuumed}"
+    purge = _purge_behind(place, version)
+    if purge is not None:
+        when, last = purge
+        return SnapshotGoneError(
+            f"{said}: a purge on {when} deleted the table's past up to version {last} for privacy, also that of "
+            "kept snapshots. Ask `as_of` a time instead: it tells what wasn't purged."
+        )
+    vacuumed = _vacuumed_at(place)
+    if vacuumed is not None:
+        why = f"{why}; maintenance last removed files of older versions on {vacuumed}"
     return SnapshotGoneError(f"{said}; its newest is {newest}: {why}. {_WHAT_TO_DO}")
 
 
-def _vacuumed_at(folder: Path) -> str | None:
+def _vacuumed_at(place: Storage) -> str | None:
     try:
-        at = dt.datetime.fromisoformat(json.loads((folder / VACUUMED).read_text(encoding="utf-8"))["at"])
+        at = dt.datetime.fromisoformat(json.loads(place.read(VACUUMED))["at"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return f"{at:%Y-%m-%d %H:%M} UTC"
 
 
-def _purge_behind(folder: Path, version: int) -> tuple[str, int] | None:
+def _purge_behind(place: Storage, version: int) -> tuple[str, int] | None:
     """When the last purge behind a version ended, and at which version, as far as the log still says."""
-    found = None
-    for number, path in log_entries(folder).items():
-        if number <= version:
-            continue
+    log = place.child("_delta_log")
+
+    def look(name: str) -> str | None:
         try:
-            infos = [a["commitInfo"] for a in read_entry(path) if isinstance(a.get("commitInfo"), Mapping)]
+            infos = [a["commitInfo"] for a in actions_of(log.read(name)) if isinstance(a.get("commitInfo"), Mapping)]
         except (OSError, ValueError):
-            continue
-        for info in infos:
-            if info.get("purpose") == "purge":
-                at = dt.datetime.fromtimestamp(int(info.get("timestamp") or 0) / 1000, dt.UTC)
-                found = f"{at:%Y-%m-%d %H:%M} UTC", number
-    return found
+            return None
+        ended = [int(info.get("timestamp") or 0) for info in infos if info.get("purpose") == "purge"]
+        return f"{dt.datetime.fromtimestamp(ended[-1] / 1000, dt.UTC):%Y-%m-%d %H:%M} UTC" if ended else None
+
+    try:
+        names = {number: name for number, name in entry_names(log.names()).items() if number > version}
+    except OSError:
+        # Why a version is gone is said as well as can be.
+        return None
+    said = zip(each(log, look, names.values()), names, strict=True)
+    return max(((when, number) for when, number in said if when is not None), key=lambda one: one[1], default=None)

@@ -8,7 +8,6 @@ before the last of those commits, whose statistics hold values. Versions before 
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +15,14 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mlwarehouse.disk import sync_path
-from mlwarehouse.engines.embedded_checks import orphans
 from mlwarehouse.engines.embedded_commit import reason, stage
 from mlwarehouse.engines.embedded_follow import write_checkpoint
-from mlwarehouse.engines.embedded_log import checkpoints, log_entries, replay
-from mlwarehouse.engines.embedded_maintain import read_file, replace_files, set_append_only
+from mlwarehouse.engines.embedded_log import checkpoint_names, entry_names, replay
+from mlwarehouse.engines.embedded_orphans import orphans
 from mlwarehouse.engines.embedded_repair import ASIDE
+from mlwarehouse.engines.embedded_replace import read_file, replace_files, set_append_only
 from mlwarehouse.errors import StorageError
+from mlwarehouse.storage import Storage, each, storage_of
 from mlwarehouse.tables import EXPERIMENT_EVENTS, TableSpec
 
 PURPOSE = "purge"
@@ -122,73 +121,74 @@ class Affected:
     n_files: int
 
 
-def survey(path: Path, spec: TableSpec, chosen: Chosen) -> Affected:
+def survey(place: Path | Storage, spec: TableSpec, chosen: Chosen) -> Affected:
     """Count what a purge would do to a table.
 
     Raises:
         StorageError: The table can't be read.
     """
     n_removed = n_changed = n_files = 0
-    for _, rows in _read(path, spec):
+    for _, rows in _read(storage_of(place), spec):
         _, removed, changed = chosen.without(rows, spec)
         n_removed, n_changed, n_files = n_removed + removed, n_changed + changed, n_files + bool(removed or changed)
     return Affected(spec.name, n_removed, n_changed, n_files)
 
 
-def rewrite(path: Path, spec: TableSpec, chosen: Chosen) -> Affected:
-    """Take what is purged out of a table's newest version; the caller holds the maintainer's lock.
+def rewrite(place: Path | Storage, spec: TableSpec, chosen: Chosen) -> Affected:
+    """Take what is purged out of a table's newest version; the caller is the warehouse's only maintainer.
 
     May be done again after a crash: what is done stays done.
 
     Raises:
         StorageError: It failed; run it again.
     """
+    storage = storage_of(place)
     n_removed = n_changed = n_files = 0
-    set_append_only(path, on=False, purpose=PURPOSE)
-    for name, rows in _read(path, spec):
+    set_append_only(storage, on=False, purpose=PURPOSE)
+    for name, rows in _read(storage, spec):
         kept, removed, changed = chosen.without(rows, spec)
         if not removed and not changed:
             continue
         try:
-            new = [stage(path, kept)] if kept.num_rows else []
+            new = [stage(storage, kept)] if kept.num_rows else []
+            size = storage.size(name) or 0
         except OSError as error:
-            raise StorageError(f"Table `{spec.name}` in `{path}` couldn't be written: {reason(error)}") from error
-        size = (path / name).stat().st_size
-        if not replace_files(path, spec, remove=[(name, size)], add=new, purpose=PURPOSE, changes_data=True):
+            raise StorageError(
+                f"Table `{spec.name}` in `{storage.uri}` couldn't be written: {reason(error)}"
+            ) from error
+        if not replace_files(storage, spec, remove=[(name, size)], add=new, purpose=PURPOSE, changes_data=True):
             raise StorageError(f"Table `{spec.name}` was changed by others while it was purged; purge again.")
         n_removed, n_changed, n_files = n_removed + removed, n_changed + changed, n_files + 1
-    set_append_only(path, on=True, purpose=PURPOSE)
+    set_append_only(storage, on=True, purpose=PURPOSE)
     return Affected(spec.name, n_removed, n_changed, n_files)
 
 
-def forget(path: Path, spec: TableSpec, chosen: Chosen) -> None:
+def forget(place: Path | Storage, spec: TableSpec, chosen: Chosen) -> None:
     """Remove everything of a table's past: old data files, log entries, checkpoints, and what was put aside.
 
     Raises:
         StorageError: The log can't be read.
     """
+    storage = storage_of(place)
+    log, aside = storage.child("_delta_log"), storage.child(ASIDE)
     try:
-        state = replay(path)
-        last = state.version
-        write_checkpoint(path)
-        for version, entry in log_entries(path).items():
-            if version < last:
-                entry.unlink(missing_ok=True)
-        for version, checkpoint in checkpoints(path).items():
-            if version < last:
-                checkpoint.unlink(missing_ok=True)
-        sync_path(path / "_delta_log")
-        shutil.rmtree(path / ASIDE, ignore_errors=True)
-        state = replay(path)
-        for name in state.removed:
-            (path / name).unlink(missing_ok=True)
-        for orphan in orphans(path, state):
-            # Others may be about to commit a file: only what holds something purged goes.
-            if _holds(orphan, spec, chosen):
-                orphan.unlink(missing_ok=True)
-        sync_path(path)
+        last = replay(storage).version
+        write_checkpoint(storage)
+        names = log.files()
+        past = [*entry_names(names).items(), *checkpoint_names(names).items()]
+        each(log, log.delete, [name for version, name in past if version < last])
+        log.sync()
+        each(aside, aside.delete, aside.names())
+        there = storage.files()
+        state = replay(storage)
+        # Others may be about to commit a file: of those only what holds something purged goes.
+        lost = [name for name in orphans(storage, state, there) if _holds(storage, name, spec, chosen)]
+        each(storage, storage.delete, [*state.removed, *lost])
+        storage.sync()
     except (ValueError, OSError) as error:
-        raise StorageError(f"The past of table `{spec.name}` in `{path}` couldn't be removed: {error}") from error
+        raise StorageError(
+            f"The past of table `{spec.name}` in `{storage.uri}` couldn't be removed: {error}"
+        ) from error
 
 
 def mentions(data: bytes, chosen: Chosen) -> bool:
@@ -196,20 +196,20 @@ def mentions(data: bytes, chosen: Chosen) -> bool:
     return any(run_id.encode() in data for run_id in chosen.run_ids)
 
 
-def _holds(path: Path, spec: TableSpec, chosen: Chosen) -> bool:
+def _holds(storage: Storage, name: str, spec: TableSpec, chosen: Chosen) -> bool:
     try:
-        _, removed, changed = chosen.without(read_file(path, spec), spec)
+        _, removed, changed = chosen.without(read_file(storage, name, spec), spec)
     except (pa.ArrowException, OSError):
         # Neither whole nor named by the log: nobody will miss it, and nobody can tell what it holds.
         return True
     return bool(removed or changed)
 
 
-def _read(path: Path, spec: TableSpec) -> Iterator[tuple[str, pa.Table]]:
+def _read(storage: Storage, spec: TableSpec) -> Iterator[tuple[str, pa.Table]]:
     try:
-        for name in list(replay(path).files):
-            yield name, read_file(path / name, spec)
+        for name in list(replay(storage).files):
+            yield name, read_file(storage, name, spec)
     except (ValueError, OSError, pa.ArrowException) as error:
         raise StorageError(
-            f"Table `{spec.name}` in `{path}` can't be read: {reason(error)}; run `mlwarehouse doctor`."
+            f"Table `{spec.name}` in `{storage.uri}` can't be read: {reason(error)}; run `mlwarehouse doctor`."
         ) from error

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from mlwarehouse._version import __version__
 from mlwarehouse.disk import prepared, sync_path
-from mlwarehouse.engines.embedded_checks import changed, orphans
+from mlwarehouse.engines.embedded_checks import changed
 from mlwarehouse.engines.embedded_commit import StagedFile, stage
 from mlwarehouse.engines.embedded_follow import write_checkpoint
 from mlwarehouse.engines.embedded_log import (
@@ -37,8 +37,10 @@ from mlwarehouse.engines.embedded_log import (
     read_entry,
     replay,
 )
-from mlwarehouse.engines.embedded_maintain import read_file, replace_files
+from mlwarehouse.engines.embedded_orphans import orphans
+from mlwarehouse.engines.embedded_replace import read_file, replace_files
 from mlwarehouse.engines.embedded_stats import column_stats
+from mlwarehouse.storage import storage_of
 from mlwarehouse.tables import TableSpec
 
 PURPOSE = "repair"
@@ -123,7 +125,7 @@ def find_batch(folder: Path, *, n_rows: int, recorded_at: int) -> StagedFile | N
         n_rows: How many rows the batch has in this table.
         recorded_at: When it was recorded, microseconds since the epoch.
     """
-    for path in orphans(folder, replay(folder)):
+    for path in _orphans(folder, replay(folder)):
         try:
             rows = pq.ParquetFile(path, page_checksum_verification=True).read()
         except (pa.ArrowException, OSError):
@@ -145,11 +147,11 @@ def lost_batches(folder: Path, spec: TableSpec, *, since: float, until: float) -
     """
     state = replay(folder)
     found = []
-    for path in orphans(folder, state):
+    for path in _orphans(folder, state):
         if not since <= path.stat().st_mtime <= until:
             continue
         try:
-            rows = read_file(path, spec)
+            rows = read_file(folder, path.name, spec)
         except (pa.ArrowException, OSError):
             continue
         if rows.num_rows and not _known(folder, state, rows).num_rows:
@@ -230,7 +232,7 @@ def remove_doubles(folder: Path, spec: TableSpec) -> int:
     suspects = _double_keys(folder, state, spec)
     n_removed = 0
     for file in sorted(state.files.values(), key=lambda f: (f.added_at, f.path)):
-        rows = read_file(folder / file.path, spec)
+        rows = read_file(folder, file.path, spec)
         keep = []
         for row, key in zip(range(rows.num_rows), _pairs(rows), strict=True):
             whole = tuple(rows.slice(row, 1).to_pylist()[0].values()) if key in suspects else None
@@ -247,9 +249,13 @@ def remove_doubles(folder: Path, spec: TableSpec) -> int:
     return n_removed
 
 
+def _orphans(folder: Path, state: LogState) -> list[Path]:
+    """The data files in a table's folder that no log entry names."""
+    return [folder / name for name in orphans(folder, state, storage_of(folder).files())]
+
+
 def _double_keys(folder: Path, state: LogState, spec: TableSpec) -> set[tuple[str, int]]:
-    names = [folder / f.path for f in state.files.values()]
-    keys = pa.concat_tables([read_file(p, spec).select(list(KEYS)) for p in names])
+    keys = pa.concat_tables([read_file(folder, f.path, spec).select(list(KEYS)) for f in state.files.values()])
     counts = keys.group_by(list(KEYS)).aggregate([([], "count_all")])
     return set(_pairs(counts.filter(pc.greater(counts.column("count_all"), 1))))
 

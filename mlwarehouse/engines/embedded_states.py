@@ -11,11 +11,12 @@ Deleting ``derived`` loses nothing: the next refresh starts over.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 import uuid
-import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,15 +26,17 @@ from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
-from mlwarehouse.disk import sync_path
+from mlwarehouse.disk import sync_path, try_lock
+from mlwarehouse.engines.embedded_cache import folds_folder
 from mlwarehouse.engines.embedded_commit import reason, sync_log
-from mlwarehouse.engines.embedded_log import entry_path
+from mlwarehouse.engines.embedded_covers import COVERS, covered, mark
+from mlwarehouse.engines.embedded_log import entry_name
 from mlwarehouse.engines.embedded_page_files import PART_RUNS, part_of, write_pages
 from mlwarehouse.engines.embedded_sql import file_list, rows_of_files
 from mlwarehouse.engines.embedded_tables import EmbeddedTables
-from mlwarehouse.engines.embedded_tail import added_files
 from mlwarehouse.engines.render_states import fold_of_partition, nothing_kept
 from mlwarehouse.errors import StorageError
+from mlwarehouse.storage import Storage
 from mlwarehouse.tables import TABLES_BY_NAME
 from mlwarehouse.tables.states import STATES, StateSpec
 
@@ -75,8 +78,25 @@ class Refreshed:
 
 
 def derived_folder(tables: EmbeddedTables) -> Path:
-    """Where the kept folds of a warehouse's tables are."""
+    """Where the kept folds of a warehouse's tables are: beside them; of those in an object store, on this machine."""
+    if tables.is_remote:
+        return folds_folder(tables.storage)
     return tables.folder.parent / "derived"
+
+
+@contextmanager
+def _only_refresher(tables: EmbeddedTables) -> Iterator[bool]:
+    """Whether this process may refresh the folds: in a local folder the caller is the only maintainer anyway."""
+    if not tables.is_remote:
+        yield True
+        return
+    folder = derived_folder(tables)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    fd = os.open(folder.with_name(f"{folder.name}.lock"), os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        yield try_lock(fd)
+    finally:
+        os.close(fd)
 
 
 def drop_states(tables: EmbeddedTables) -> None:
@@ -91,44 +111,11 @@ def drop_states(tables: EmbeddedTables) -> None:
     shutil.rmtree(gone, ignore_errors=True)
 
 
-COVERS = "covers"
-"""The application id under which a kept fold records, as `mark`, up to where it goes."""
-
-
-def mark(folder: Path, version: int) -> int:
-    """A number for one version of an event table, and for no version of one restored from a backup.
-
-    Args:
-        folder: The event table's folder.
-        version: The version.
-
-    Returns:
-        The version, and in the low 32 bits the check sum of its log entry; 0 in place of that for an entry that has
-        been cleaned up.
-    """
-    try:
-        entry = entry_path(folder, version).read_bytes()
-    except FileNotFoundError:
-        entry = b""
-    return version << 32 | zlib.crc32(entry)
-
-
-def covered(folder: Path, recorded: int | None) -> int | None:
-    """The version of an event table that a kept fold goes up to; None when it is of another table's past.
-
-    Args:
-        folder: The event table's folder.
-        recorded: What the fold has under `COVERS`.
-    """
-    if recorded is None or mark(folder, recorded >> 32) != recorded:
-        return None
-    return recorded >> 32
-
-
 def refresh(tables: EmbeddedTables, *, least_rows: int = REFRESH_ROWS) -> list[Refreshed]:
     """Take up into the kept folds what has been committed since.
 
-    Only one process may do this at a time; the caller holds the maintainer's lock.
+    Only one process may do this at a time: of a warehouse in a local folder the caller is the only maintainer; of one
+    in an object store each machine has its own folds, and nothing is done while another process is at it.
 
     Args:
         tables: The warehouse's tables.
@@ -140,6 +127,11 @@ def refresh(tables: EmbeddedTables, *, least_rows: int = REFRESH_ROWS) -> list[R
     Raises:
         StorageError: It failed; the kept folds are as they were.
     """
+    with _only_refresher(tables) as may:
+        return _refreshed(tables, least_rows) if may else []
+
+
+def _refreshed(tables: EmbeddedTables, least_rows: int) -> list[Refreshed]:
     done = []
     tails = [_tail(tables, spec) for spec in STATES]
     # Folds without the numbers that they were made with mean nothing. All are dropped before one is made.
@@ -204,31 +196,30 @@ class _Tail:
 def _tail(tables: EmbeddedTables, spec: StateSpec) -> _Tail | None:
     """What is behind a view's kept fold; None where the fold can't go on."""
     source = TABLES_BY_NAME[spec.source]
-    place = tables.path(source)
     version = tables.handle(source).version()
     folder = derived_folder(tables) / spec.view
     try:
         if not DeltaTable.is_deltatable(str(folder)):
-            files = added_files(place, None, version)
+            files = tables.added_files(source, None, version)
             # The log doesn't go back to the start any more: everything is in what is there now.
             return _Tail(None, None, version, tables.at(source, version)[1] if files is None else files)
         kept = DeltaTable(folder)
-        start = covered(place, kept.transaction_version(COVERS))
+        start = covered(tables, source, kept.transaction_version(COVERS))
+        # Else the event table was restored from a backup, or its log cleaned up; or what came in since can't be told.
+        files = None if start is None else tables.added_files(source, start, version)
     except (DeltaError, OSError) as error:
         raise StorageError(f"The kept fold of `{spec.view}` couldn't be refreshed: {reason(error)}") from error
-    # Else the event table was restored from a backup, or its log cleaned up; or what came in since can't be told.
-    files = None if start is None else added_files(place, start, version)
     return None if files is None else _Tail(kept, start, version, files)
 
 
-def _is_late(place: Path, start: int, version: int) -> bool:
+def _is_late(place: Storage, start: int, version: int) -> bool:
     """Whether a fold that goes up to one version is to be taken up to another, however few events are between them."""
     if version - start >= REFRESH_COMMITS:
         return True
-    try:
-        return version > start and time.time() - entry_path(place, start).stat().st_mtime > REFRESH_AGE_S
-    except FileNotFoundError:
-        return True
+    if version <= start:
+        return False
+    entry = place.child("_delta_log").info(entry_name(start))
+    return entry is None or time.time() - entry.modified_at > REFRESH_AGE_S
 
 
 def _refresh(tables: EmbeddedTables, spec: StateSpec, since: _Tail, least_rows: int) -> Refreshed | None:
@@ -240,7 +231,7 @@ def _refresh(tables: EmbeddedTables, spec: StateSpec, since: _Tail, least_rows: 
     with _connected() as db:
         db.execute(f"CREATE VIEW raw AS {rows_of_files(source, files)}")
         (n_events,) = db.execute("SELECT count(*) FROM raw").fetchone() or (0,)
-        is_late = start is not None and _is_late(tables.path(source), start, version)
+        is_late = start is not None and _is_late(tables.place(source), start, version)
         if not n_events or (kept is not None and n_events < least_rows and not is_late):
             return None
         numbers = _number(tables, db)
@@ -263,7 +254,7 @@ def _refresh(tables: EmbeddedTables, spec: StateSpec, since: _Tail, least_rows: 
                 adds.append(RemoveAction(old[part][0], True, now_ms, old[part][1], {}))
         if kept is None:
             kept = _create(db, folder)
-        _commit(kept, folder, adds, Transaction(COVERS, mark(tables.path(source), version)))
+        _commit(kept, folder, adds, Transaction(COVERS, mark(tables, source, version)))
         kept.vacuum(retention_hours=RETENTION_HOURS, enforce_retention_duration=False, dry_run=False)
     return Refreshed(spec.view, n_events, len(parts))
 

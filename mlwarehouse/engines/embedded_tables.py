@@ -7,52 +7,32 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
-from deltalake import CommitProperties, DeltaTable
-from deltalake import Field as DeltaField
-from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
-from deltalake.schema import PrimitiveType
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError, TableNotFoundError
 
-from mlwarehouse._version import __version__
 from mlwarehouse.engines.base import Txn
 from mlwarehouse.engines.embedded_cache import FileCache
-from mlwarehouse.engines.embedded_commit import reason, sync_log
-from mlwarehouse.engines.embedded_follow import CHECKPOINT_INTERVAL, NewestTable, TableLog, has_reached, open_table
+from mlwarehouse.engines.embedded_commit import reason
+from mlwarehouse.engines.embedded_follow import NewestTable, TableLog, has_reached, open_table
 from mlwarehouse.engines.embedded_past import gone
-from mlwarehouse.engines.embedded_tail import added_by_version
+from mlwarehouse.engines.embedded_schema import check_features, check_known, check_writable, evolve_table, make_table
+from mlwarehouse.engines.embedded_tail import Known, added_by_version, added_names, feed_gone
 from mlwarehouse.engines.pins import read_pins
-from mlwarehouse.errors import StorageError, UnsupportedTableError
+from mlwarehouse.errors import StorageError
 from mlwarehouse.storage import LocalStorage, Storage, storage_of
 from mlwarehouse.tables import TableSpec
-
-CONFIGURATION: dict[str, str | None] = {
-    "delta.appendOnly": "true",
-    "delta.enableChangeDataFeed": "true",
-    "delta.checkpointInterval": str(CHECKPOINT_INTERVAL),
-    "delta.logRetentionDuration": "interval 7 days",
-}
-"""Properties of every table. Log entries stay as long as the files that only older versions have; transaction ids never
-expire."""
-
-ADDED_LATER = frozenset({"delta.logRetentionDuration"})
-"""Properties that tables of older releases lack, and get."""
-
-ALLOWED_FEATURES = frozenset({"appendOnly", "invariants", "checkConstraints", "changeDataFeed", "generatedColumns"})
-"""Table features that any reader and writer in use understands. (A legacy writer version implies some of them.)"""
-
-DELTA_TYPES = {
-    "string": "string",
-    "long": "long",
-    "integer": "integer",
-    "double": "double",
-    "boolean": "boolean",
-    "timestamp": "timestamp",
-}
 
 
 class EmbeddedTables:
     """Handles of a warehouse's tables, one a table, brought up to date when asked.
 
     Threads may share it: the handles are guarded by one lock.
+
+    Attributes:
+        storage: Where the tables are.
+        is_remote: Whether they are in an object store, so that files are asked as copies.
+        entries: What is known of log entries there, see `embedded_tail`.
+        marks: Likewise, see `embedded_covers.mark`.
     """
 
     def __init__(self, folder: Path | Storage) -> None:
@@ -63,6 +43,9 @@ class EmbeddedTables:
         self._handles: dict[str, NewestTable] = {}
         self._logs: dict[str, TableLog] = {}
         self._lock = threading.Lock()
+        self.is_remote = self._cache is not None
+        self.entries: Known = {}
+        self.marks: dict[tuple[str, int], int] = {}
 
     @property
     def folder(self) -> Path:
@@ -109,31 +92,11 @@ class EmbeddedTables:
             options = None if place.delta_options is None else dict(place.delta_options)
             try:
                 if DeltaTable.is_deltatable(place.uri, storage_options=options):
-                    self._evolve(spec)
-                    continue
-                place.make()
-                self._make(spec, place, options)
+                    evolve_table(place, spec)
+                else:
+                    make_table(place, spec)
             except (DeltaError, OSError) as error:
                 raise StorageError(f"Table `{spec.name}` can't be created in `{place.uri}`: {reason(error)}") from error
-
-    def _make(self, spec: TableSpec, place: Storage, options: dict[str, str] | None) -> None:
-        try:
-            DeltaTable.create(
-                place.uri,
-                schema=spec.arrow_schema(),
-                mode="ignore",
-                name=spec.name,
-                description=spec.grain,
-                configuration=CONFIGURATION,
-                storage_options=options,
-            )
-        except CommitFailedError:
-            # Another process has made it at this moment.
-            if not DeltaTable.is_deltatable(place.uri, storage_options=options):
-                raise
-        log = place.child("_delta_log")
-        log.sync(*log.names())
-        place.sync()
 
     def handle(self, spec: TableSpec) -> DeltaTable:
         """The table at its newest version. Shared: don't load another version on it.
@@ -168,7 +131,7 @@ class EmbeddedTables:
             return None
         with self._lock:
             if spec.name not in self._logs:
-                self._logs[spec.name] = TableLog(self.path(spec), lambda table: _check_writable(spec, table))
+                self._logs[spec.name] = TableLog(self.path(spec), lambda table: check_writable(spec, table))
             log = self._logs[spec.name]
         try:
             log.follow()
@@ -191,7 +154,7 @@ class EmbeddedTables:
             except (DeltaError, OSError) as error:
                 raise self._unreadable(spec, error) from error
         table = self.handle(spec)
-        _check_known(spec, table)
+        check_known(spec, table)
         return bool(txns) and has_reached(table.transaction_version(txns[0].app_id), txns[0])
 
     def _unreadable(self, spec: TableSpec, error: DeltaError | OSError) -> StorageError:
@@ -219,12 +182,31 @@ class EmbeddedTables:
             SnapshotGoneError: That version can't be read any more, or never was there.
             StorageError: The table can't be read, or its files can't be fetched.
         """
-        table = self.handle(spec)
-        with self._lock:
-            newest = table.version()
-            if version is not None and version != newest:
-                return version, self._older(spec, version, newest)
-            return newest, self._local(spec, _paths(table))
+        found, names, newest = self._names(spec, version)
+        try:
+            return found, self.here(spec, names)
+        except FileNotFoundError as error:
+            if found != newest:
+                raise gone(self.place(spec), spec, found, newest, "files of it are gone") from error
+            raise self._unfetched(spec, error) from error
+        except OSError as error:
+            raise self._unfetched(spec, error) from error
+
+    def names_at(self, spec: TableSpec, version: int) -> list[str]:
+        """The names of a version's files in the table's folder, which are all there.
+
+        Raises:
+            SnapshotGoneError: That version can't be read any more, or never was there.
+            StorageError: The table can't be read.
+        """
+        _, names, newest = self._names(spec, version)
+        if self.is_remote and version != newest:
+            try:
+                there = set(self.place(spec).names())
+            except OSError as error:
+                raise self._unreadable(spec, error) from error
+            self._refuse_missing(spec, version, newest, names, sum(name not in there for name in names))
+        return [name.rpartition("/")[2] for name in names]
 
     def added(self, spec: TableSpec, after: int, until: int) -> list[tuple[int, str]]:
         """The files that brought new rows between two versions.
@@ -244,126 +226,109 @@ class EmbeddedTables:
         newest = self.handle(spec).version()
         if max(after, until) > newest:
             raise gone(self.place(spec), spec, max(after, until), newest, "")
-        found = added_by_version(self.place(spec), spec, after, until)
-        root = self.place(spec).uri
-        paths = self._local(spec, [f"{root}/{name}" for _, name in found])
+        try:
+            found = added_by_version(self.place(spec), spec, after, until, self.entries)
+            paths = self.here(spec, [name for _, name in found])
+        except FileNotFoundError as error:
+            raise feed_gone(spec, after, "a file was replaced by maintenance long ago and is removed") from error
+        except OSError as error:
+            raise self._unfetched(spec, error) from error
         return [(version, path) for (version, _), path in zip(found, paths, strict=True)]
 
-    def _older(self, spec: TableSpec, version: int, newest: int) -> list[str]:
-        """The files of a version that isn't the newest."""
+    def added_files(self, spec: TableSpec, after: int | None, until: int) -> list[str] | None:
+        """As `added`, for those who can start over from all that there is.
+
+        Args:
+            spec: The table.
+            after: The version behind which to look; None for all from the first on.
+            until: The last version to look at.
+
+        Returns:
+            Absolute paths of the files, or of copies of them; None when it can't be told any more: a log entry or a
+            file is gone, or rows were removed.
+
+        Raises:
+            OSError: The storage can't be reached.
+        """
         try:
-            files = _paths(open_table(self.place(spec), version=version))
+            found = added_names(self.place(spec), spec, -1 if after is None else after, until, self.entries)
+            paths = self.here(spec, [name for _, name in found])
+        except (LookupError, FileNotFoundError):
+            return None
+        return paths if self.is_remote or all(Path(path).exists() for path in paths) else None
+
+    def _names(self, spec: TableSpec, version: int | None) -> tuple[int, list[str], int]:
+        """One version of a table, the names of its files, and the newest version.
+
+        Files of an older version in a local folder are there; in an object store they aren't looked for.
+        """
+        place, table = self.place(spec), self.handle(spec)
+        with self._lock:
+            newest = table.version()
+            if version is None or version == newest:
+                return newest, _names_of(place, table), newest
+        try:
+            names = _names_of(place, open_table(place, version=version))
         except (DeltaError, OSError) as error:
             kept = self._pinned(spec, version)
             if kept is None:
-                raise gone(self.place(spec), spec, version, newest, reason(error).rstrip(".")) from error
-            files = kept
-        if self._cache is None:
-            missing = [path for path in files if not Path(path).exists()]
-            if missing:
-                why = f"{len(missing)} of its {len(files)} files are gone"
-                raise gone(self.place(spec), spec, version, newest, why)
-        return self._local(spec, files)
+                raise gone(place, spec, version, newest, reason(error).rstrip(".")) from error
+            names = kept
+        if not self.is_remote:
+            n_missing = sum(not Path(path).exists() for path in self.here(spec, names))
+            self._refuse_missing(spec, version, newest, names, n_missing)
+        return version, names, newest
 
-    def _local(self, spec: TableSpec, files: list[str]) -> list[str]:
+    def _refuse_missing(self, spec: TableSpec, version: int, newest: int, names: Sequence[str], n_missing: int) -> None:
+        if n_missing:
+            why = f"{n_missing} of its {len(names)} files are gone"
+            raise gone(self.place(spec), spec, version, newest, why)
+
+    def _unfetched(self, spec: TableSpec, error: OSError) -> StorageError:
+        return StorageError(f"Files of table `{spec.name}` can't be fetched: {reason(error)}")
+
+    def here(self, spec: TableSpec, names: Sequence[str]) -> list[str]:
+        """Absolute local paths of files of a table, or of copies of them, in the same order.
+
+        Raises:
+            OSError: A file can't be fetched. (One in a local folder isn't looked for.)
+        """
         if self._cache is None:
-            return files
-        names = [file.removeprefix(f"{self.place(spec).uri}/") for file in files]
-        try:
-            return self._cache.fetch(spec.name, names)
-        except OSError as error:
-            raise StorageError(f"Files of table `{spec.name}` can't be fetched: {reason(error)}") from error
+            folder = self.place(spec).uri
+            # delta-rs resolves links: files of a table behind one have names of their own.
+            return [name if name.startswith("/") else f"{folder}/{name}" for name in names]
+        return self._cache.fetch(spec.name, names)
+
+    def note_purge(self) -> None:
+        """Have every machine forget its copies of these files: they may hold what was purged.
+
+        Raises:
+            OSError: The storage can't be reached.
+        """
+        if self._cache is not None:
+            self._cache.note_purge()
+
+    def heed_purges(self, *, once: bool = False) -> None:
+        """Forget copies of these files that were made before the last purge.
+
+        Args:
+            once: Only if this process hasn't looked yet.
+
+        Raises:
+            OSError: The storage can't be reached.
+        """
+        if self._cache is not None:
+            self._cache.heed_purges(once=once)
 
     def _pinned(self, spec: TableSpec, version: int) -> list[str] | None:
         """The files of a version, if a kept snapshot names them: it outlives the log."""
-        if not isinstance(self.storage, LocalStorage):
-            return None
-        folder = self.path(spec)
-        for pin in read_pins(folder.parent.parent).values():
+        for pin in read_pins(self.storage.parent).values():
             if pin.kept.snapshot.versions.get(spec.name) == version:
-                return [str(folder / name) for name in pin.files[spec.name]]
+                return list(pin.files[spec.name])
         return None
 
-    def _evolve(self, spec: TableSpec) -> None:
-        """Add what the table lacks; a column that it has and we don't know stays and is null for us."""
-        place = self.place(spec)
-        table = open_table(place)
-        check_features(spec, table)
-        there = {f.name for f in table.schema().fields}
-        missing = [c for c in spec.all_columns if c.name not in there]
-        for column in missing:
-            if column.since == 1 or not column.nullable:
-                raise UnsupportedTableError(
-                    f"Table `{spec.name}` in `{place.uri}` lacks the column `{column.name}`, which each "
-                    "release has had: it isn't a table of this package, or it is damaged."
-                )
-        if missing:
-            table.alter.add_columns(
-                [DeltaField(c.name, PrimitiveType(DELTA_TYPES[c.type]), nullable=True) for c in missing]
-            )
-            sync_log(place, table.version() - 1, table.version())
-        self._add_properties(place)
-        # A process that died may have committed what isn't on disk yet.
-        place.child("_delta_log").sync()
 
-    def _add_properties(self, place: Storage) -> None:
-        for _ in range(10):
-            table = open_table(place)
-            lacking = ADDED_LATER - table.metadata().configuration.keys()
-            if not lacking:
-                return
-            try:
-                table.alter.set_table_properties(
-                    {name: str(CONFIGURATION[name]) for name in lacking},
-                    commit_properties=CommitProperties(
-                        custom_metadata={"mlwarehouse": __version__, "purpose": "upgrade"}
-                    ),
-                )
-            except CommitFailedError:
-                # Another process is at it.
-                continue
-            sync_log(place, table.version() - 1, table.version())
-            return
-
-
-def _paths(table: DeltaTable) -> list[str]:
+def _names_of(place: Storage, table: DeltaTable) -> list[str]:
     # delta-rs gives paths as parts of addresses, where a space is %20.
-    return [unquote(uri.removeprefix("file://")) for uri in table.file_uris()]
-
-
-def check_features(spec: TableSpec, table: DeltaTable) -> None:
-    """Refuse a table with features that not every reader understands.
-
-    Raises:
-        UnsupportedTableError: Names the features.
-    """
-    protocol = table.protocol()
-    features = {*(protocol.reader_features or ()), *(protocol.writer_features or ())}
-    configuration = table.metadata().configuration
-    if configuration.get("delta.columnMapping.mode", "none") != "none":
-        features.add("columnMapping")
-    unknown = sorted(features - ALLOWED_FEATURES)
-    if unknown:
-        raise UnsupportedTableError(
-            f"Table `{spec.name}` uses the Delta features {', '.join(unknown)}, which not every reader understands; "
-            "mlwarehouse neither reads nor writes it. Rewrite it without them."
-        )
-
-
-def _check_writable(spec: TableSpec, table: DeltaTable) -> None:
-    check_features(spec, table)
-    _check_known(spec, table)
-
-
-def _check_known(spec: TableSpec, table: DeltaTable) -> None:
-    """Refuse to write a table that has columns of a later schema version: its rows would lack what others rely on.
-
-    Raises:
-        UnsupportedTableError: Names the columns.
-    """
-    unknown = sorted({f.name for f in table.schema().fields} - {c.name for c in spec.all_columns})
-    if unknown:
-        raise UnsupportedTableError(
-            f"Table `{spec.name}` has the columns {', '.join(unknown)} of a later schema version than "
-            f"{spec.version}, which this release knows: it is read and not written. Upgrade mlwarehouse."
-        )
+    root = f"{place.uri}/"
+    return [unquote(uri.removeprefix("file://")).removeprefix(root) for uri in table.file_uris()]

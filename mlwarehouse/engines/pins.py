@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlwarehouse.disk import sync_path
 from mlwarehouse.entities import KeptSnapshot, Snapshot
 from mlwarehouse.errors import ConflictError, InvalidInputError, NotFoundError, StorageError, did_you_mean
+from mlwarehouse.storage import Storage, storage_of
 
 FOLDER = "pins"
 
@@ -32,8 +30,12 @@ class Pin:
     files: Mapping[str, Sequence[str]]
 
 
-def write_pin(root: Path, pin: Pin) -> None:
-    """Keep a snapshot, durably.
+def write_pin(root: Path | Storage, pin: Pin) -> None:
+    """Keep a snapshot, durably; the caller is the warehouse's only maintainer, so nobody else writes one.
+
+    Args:
+        root: The warehouse's folder.
+        pin: What keeps it.
 
     Raises:
         InvalidInputError: A name that can't be a file's.
@@ -41,7 +43,8 @@ def write_pin(root: Path, pin: Pin) -> None:
         StorageError: It couldn't be written.
     """
     kept = pin.kept
-    path = _place(root, kept.name)
+    file = _file_name(kept.name)
+    folder = storage_of(root).child(FOLDER)
     values = {
         "snapshot": str(kept.snapshot),
         "note": kept.note,
@@ -49,52 +52,50 @@ def write_pin(root: Path, pin: Pin) -> None:
         "kept_by": kept.kept_by,
         "files": {name: list(files) for name, files in pin.files.items()},
     }
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        path.parent.mkdir(exist_ok=True)
-        temporary.write_text(json.dumps(values), encoding="utf-8")
-        sync_path(temporary)
-        os.link(temporary, path)
-        sync_path(path.parent)
-    except FileExistsError:
-        raise ConflictError(
-            f"A snapshot is kept as `{kept.name}` already; let it go by `release_snapshot`, or choose another name."
-        ) from None
+        folder.make()
+        if folder.exists(file):
+            raise ConflictError(
+                f"A snapshot is kept as `{kept.name}` already; let it go by `release_snapshot`, or choose another name."
+            )
+        folder.create(file, json.dumps(values).encode())
     except OSError as error:
-        raise StorageError(f"The snapshot `{kept.name}` couldn't be kept in `{path.parent}`: {error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+        raise StorageError(f"The snapshot `{kept.name}` couldn't be kept in `{folder.uri}`: {error}") from error
 
 
-def read_pins(root: Path) -> dict[str, Pin]:
+def read_pins(root: Path | Storage) -> dict[str, Pin]:
     """The kept snapshots, by name.
+
+    Args:
+        root: The warehouse's folder.
 
     Raises:
         StorageError: One can't be read; what it protects isn't known.
     """
+    folder = storage_of(root).child(FOLDER)
     found = {}
-    for path in sorted((root / FOLDER).glob("[!.]*.json")):
+    for name in _names(folder):
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = json.loads(folder.read(f"{name}.json"))
             kept = KeptSnapshot(
-                name=path.stem,
+                name=name,
                 snapshot=Snapshot.parse(values["snapshot"]),
                 note=values.get("note"),
                 kept_at=values.get("kept_at"),
                 kept_by=values.get("kept_by"),
             )
-            found[path.stem] = Pin(kept, dict(values["files"]))
+            found[name] = Pin(kept, dict(values["files"]))
         except FileNotFoundError:
             continue
         except (OSError, ValueError, KeyError, TypeError, AttributeError, InvalidInputError) as error:
             raise StorageError(
-                f"The kept snapshot `{path}` can't be read ({error}), so no file can be removed; bring it back from a "
-                "copy, or remove it."
+                f"The kept snapshot `{folder.uri}/{name}.json` can't be read ({error}), so no file can be removed; "
+                "bring it back from a copy, or remove it."
             ) from error
     return found
 
 
-def find_pin(root: Path, name: str) -> Pin:
+def find_pin(root: Path | Storage, name: str) -> Pin:
     """One kept snapshot.
 
     Raises:
@@ -102,29 +103,32 @@ def find_pin(root: Path, name: str) -> Pin:
         NotFoundError: There is none of that name.
         StorageError: One can't be read.
     """
-    _place(root, name)
+    _file_name(name)
     pins = read_pins(root)
     if name not in pins:
         raise NotFoundError(f"There is no kept snapshot `{name}`.{did_you_mean(name, pins)}")
     return pins[name]
 
 
-def remove_pin(root: Path, name: str) -> None:
+def remove_pin(root: Path | Storage, name: str) -> None:
     """Let a kept snapshot go.
+
+    Args:
+        root: The warehouse's folder.
+        name: The pin's name.
 
     Raises:
         NotFoundError: There is none of that name.
     """
-    path = _place(root, name)
-    try:
-        path.unlink()
-    except FileNotFoundError:
-        known = sorted(p.stem for p in (root / FOLDER).glob("[!.]*.json"))
-        raise NotFoundError(f"There is no kept snapshot `{name}`.{did_you_mean(name, known)}") from None
-    sync_path(path.parent)
+    file = _file_name(name)
+    folder = storage_of(root).child(FOLDER)
+    if not folder.exists(file):
+        raise NotFoundError(f"There is no kept snapshot `{name}`.{did_you_mean(name, _names(folder))}")
+    folder.delete(file)
+    folder.sync()
 
 
-def pinned_files(root: Path, table: str) -> frozenset[str]:
+def pinned_files(root: Path | Storage, table: str) -> frozenset[str]:
     """The files of a table that kept snapshots protect.
 
     Raises:
@@ -133,24 +137,39 @@ def pinned_files(root: Path, table: str) -> frozenset[str]:
     return frozenset(f for pin in read_pins(root).values() for f in pin.files.get(table, ()))
 
 
-def missing_files(root: Path) -> dict[str, list[str]]:
+def missing_files(root: Path | Storage) -> dict[str, list[str]]:
     """Files that kept snapshots need and that aren't there, by the snapshot's name, as ``<table>/<file>``.
 
     Raises:
         StorageError: One can't be read.
+        OSError: The storage can't be reached.
     """
-    missing: dict[str, list[str]] = {}
-    for name, pin in read_pins(root).items():
-        for table, files in pin.files.items():
-            there = {p.name for p in (root / "tables" / table).glob("*.parquet")}
-            missing.setdefault(name, []).extend(f"{table}/{f}" for f in files if f not in there)
+    tables = storage_of(root).child("tables")
+    pins = read_pins(root)
+    # Each table is listed once, after the snapshots were read, so that all that they name is there.
+    there = {table: set(tables.child(table).names()) for table in sorted({t for p in pins.values() for t in p.files})}
+    missing = {
+        name: [f"{table}/{f}" for table, files in pin.files.items() for f in files if f not in there[table]]
+        for name, pin in pins.items()
+    }
     return {name: files for name, files in missing.items() if files}
 
 
-def _place(root: Path, name: str) -> Path:
+def _names(folder: Storage) -> list[str]:
+    """The names of the snapshots that are kept in a folder."""
+    try:
+        names = folder.names()
+    except OSError as error:
+        raise StorageError(
+            f"The kept snapshots in `{folder.uri}` can't be listed ({error}), so no file can be removed."
+        ) from error
+    return [n.removesuffix(".json") for n in names if n.endswith(".json") and not n.startswith(".")]
+
+
+def _file_name(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise InvalidInputError(
             f"`{name[:60]}` can't be the name of a kept snapshot: use letters, digits, `.`, `_` and `-`, at most 100 "
             "of them, a letter or digit first."
         )
-    return root / FOLDER / f"{name}.json"
+    return f"{name}.json"

@@ -7,12 +7,12 @@ of the old ones by the same commit as the embedded engine.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from mlwarehouse.engines.embedded_commit import StagedFile
-from mlwarehouse.engines.embedded_maintain import SmallFile
+from mlwarehouse.engines.embedded_replace import SmallFile
 from mlwarehouse.engines.spark_staging import ROWS_PER_FILE, stage_frame
+from mlwarehouse.storage import Storage
 from mlwarehouse.tables import TableSpec
 
 GROUP_ROWS = 100_000_000
@@ -27,7 +27,8 @@ def merging(spark: Any) -> dict[str, Any]:
         spark: A `SparkSession` whose workers see the tables' folder.
     """
 
-    def merge(path: Path, spec: TableSpec, group: Sequence[SmallFile]) -> list[StagedFile]:
+    def merge(place: Storage, spec: TableSpec, group: Sequence[SmallFile]) -> list[StagedFile]:
+        path = place.folder("Spark")
         frame = spark.read.schema(_ddl(spec)).parquet(*(str(path / f.path) for f in group))
         n_files = -(-sum(f.n_rows for f in group) // ROWS_PER_FILE)
         # By range, so that files hold neighbours and their statistics prune; each worker sorts within its file.

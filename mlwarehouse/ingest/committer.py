@@ -14,7 +14,8 @@ from pathlib import Path
 
 from mlwarehouse.ingest.maintaining import BackgroundMaintenance
 from mlwarehouse.ingest.spool_folder import SpoolFolder
-from mlwarehouse.storage import LocalStorage, Storage, open_storage
+from mlwarehouse.ingest.trouble import Trouble
+from mlwarehouse.storage import Storage, open_storage
 
 LOGGER = logging.getLogger("mlwarehouse.committer")
 
@@ -79,7 +80,7 @@ def run_committer(
         folder: The spool.
         interval_s: Seconds between two batches.
         idle_s: Seconds without a live writer after which to end.
-        maintenance: ``auto`` looks after the tables in a local folder beside committing; ``off`` doesn't.
+        maintenance: ``auto`` looks after the tables beside committing; ``off`` doesn't.
 
     Returns:
         Rows committed; 0 when another committer is alive.
@@ -92,8 +93,8 @@ def run_committer(
         from mlwarehouse.ingest.drain import Drain
 
         lock = _identity(folder)
-        is_kept = maintenance == "auto" and isinstance(warehouse, LocalStorage)
-        upkeep = BackgroundMaintenance(warehouse.folder("Maintenance")) if is_kept else None
+        trouble = Trouble(folder.path, LOGGER)
+        upkeep = BackgroundMaintenance(warehouse) if maintenance == "auto" else None
         has_looked = False
         drain: Drain | None = None
         engine = EmbeddedEngine(warehouse.child("tables"))
@@ -110,14 +111,15 @@ def run_committer(
                 if drain is None:
                     drain = Drain(folder, engine)
                 drained = drain.step()
-            except Exception:
+            except Exception as error:
                 # Nothing is lost: the spool keeps it, and the plan is taken up again from the file.
-                LOGGER.exception("a batch couldn't be committed; trying again in %s s", RETRY_S)
+                trouble.meet(error, RETRY_S)
                 drain = None
                 time.sleep(RETRY_S)
                 if _is_gone(warehouse):
                     return n_rows
                 continue
+            trouble.is_over()
             n_rows += drained.n_rows
             now = time.monotonic()
             if drained.n_rows or drained.n_live:

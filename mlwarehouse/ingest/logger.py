@@ -41,6 +41,7 @@ from mlwarehouse.ingest.shelf import Shelf
 from mlwarehouse.ingest.spool_folder import SpoolFolder
 from mlwarehouse.ingest.spool_writer import SpoolWriter
 from mlwarehouse.ingest.system_metrics import Sampler
+from mlwarehouse.ingest.trouble import TroubleWatch
 from mlwarehouse.location import Location
 
 NO_RUN = "No run is active: start one by `with mlwarehouse.start_run(): ...`."
@@ -80,6 +81,7 @@ class Logger:
         self.folder = SpoolFolder.of(location.spools, location.warehouse_id, settings)
         self._shelf = Shelf(artifacts, self.folder)
         self._writer = SpoolWriter(self.folder, always_sync=settings.durability == "always")
+        self._trouble = TroubleWatch(self.folder.path)
         self._keeper: Keeper | None = None
         self._experiment: str | None = None
         self._created: set[str] = set()
@@ -368,6 +370,7 @@ class Logger:
 
     def see_to_committer(self) -> None:
         """Start a committer unless one is alive; where that fails, say so and go on: the spool keeps everything."""
+        self._trouble.look()
         try:
             start_committer(
                 self._location.storage.uri,

@@ -11,13 +11,16 @@ import os
 import threading
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mlwarehouse.ingest.spool_folder import try_lock
+from mlwarehouse.errors import WarehouseError
+from mlwarehouse.ingest.alone import Alone, alone
+from mlwarehouse.storage import LocalStorage, Storage, storage_of
+
+if TYPE_CHECKING:
+    from mlwarehouse.engines.embedded_tables import EmbeddedTables
 
 LOGGER = logging.getLogger("mlwarehouse.maintenance")
-
-LOCK = "_maintainer.lock"
-"""The file in the warehouse whose lock a maintainer holds; it was last touched when files were last removed."""
 
 EVERY_S = 20.0
 """How often the committer looks whether there is something to merge."""
@@ -34,9 +37,10 @@ NICENESS = 10
 class BackgroundMaintenance:
     """Turns of maintenance, one at a time, in a thread."""
 
-    def __init__(self, warehouse_root: Path) -> None:
+    def __init__(self, warehouse: Storage) -> None:
         """Do nothing yet."""
-        self._root = warehouse_root
+        self._root = warehouse
+        self._tables: EmbeddedTables | None = None
         self._thread: threading.Thread | None = None
         self._last = time.monotonic()
 
@@ -65,7 +69,12 @@ class BackgroundMaintenance:
     def _turn(self) -> None:
         try:
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
-            n = take_turn(self._root)
+            if self._tables is None:
+                from mlwarehouse.engines.embedded_tables import EmbeddedTables
+
+                # Kept between turns: what is known of the tables needn't be asked for again.
+                self._tables = EmbeddedTables(self._root.child("tables"))
+            n = take_turn(self._root, self._tables)
             if n:
                 LOGGER.info("merged %s groups of small files", n)
         except Exception:
@@ -73,42 +82,75 @@ class BackgroundMaintenance:
             LOGGER.exception("the tables couldn't be maintained")
 
 
-def take_turn(warehouse_root: Path) -> int:
+def take_turn(warehouse_root: Path | Storage, tables: EmbeddedTables | None = None) -> int:
     """Merge small files where there are many, and remove what nobody needs if that was long ago.
 
     Args:
         warehouse_root: The warehouse's folder.
+        tables: Its tables, if they are open already.
 
     Returns:
         How many groups of files were merged; 0 also when another process is at it.
+
+    Raises:
+        StorageError: A table couldn't be maintained; it is as it was.
     """
     from mlwarehouse.engines.embedded_follow import write_checkpoint
-    from mlwarehouse.engines.embedded_maintain import clean, maintain_a_little
+    from mlwarehouse.engines.embedded_maintain import has_much, maintain_a_little
     from mlwarehouse.engines.embedded_states import refresh
     from mlwarehouse.engines.embedded_tables import EmbeddedTables
-    from mlwarehouse.engines.pins import pinned_files
     from mlwarehouse.tables import TABLES
 
-    lock = warehouse_root / LOCK
-    is_first = not lock.exists()
-    fd = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        if not try_lock(fd):
+    root = storage_of(warehouse_root)
+    tables = tables or EmbeddedTables(root.child("tables"))
+    if not isinstance(root, LocalStorage):
+        _fold_here(tables)
+    # A lock costs nothing; a lease costs requests, so a look at the tables comes first.
+    if not isinstance(root, LocalStorage) and not any(has_much(tables, spec) for spec in TABLES) and not _is_due(root):
+        return 0
+    with alone(root) as turn:
+        if turn is None:
             return 0
-        tables = EmbeddedTables(warehouse_root / "tables")
         n = 0
         for spec in TABLES:
             before = n
-            while n < STEPS and maintain_a_little(tables, spec):
+            while n < STEPS and turn.now() and maintain_a_little(tables, spec):
                 n += 1
             if n > before:
-                write_checkpoint(tables.path(spec))
-        refresh(tables)
+                write_checkpoint(tables.place(spec))
+        if isinstance(root, LocalStorage):
+            refresh(tables)
         # A clock that was set back must not put it off for ever.
-        if is_first or abs(time.time() - os.fstat(fd).st_mtime) > CLEAN_EVERY_S:
-            for spec in TABLES:
-                clean(tables, spec, pinned=pinned_files(warehouse_root, spec.name))
-            os.utime(fd)
+        if abs(turn.now() - turn.cleaned_at) > CLEAN_EVERY_S:
+            _clean(tables, turn)
         return n
-    finally:
-        os.close(fd)
+
+
+def _fold_here(tables: EmbeddedTables) -> None:
+    """Take up this machine's folds of tables in an object store, on machines where questions are asked."""
+    from mlwarehouse.engines.embedded_states import derived_folder, refresh
+
+    try:
+        tables.heed_purges()
+        if derived_folder(tables).exists():
+            refresh(tables)
+    except (WarehouseError, OSError):
+        # This machine's disk may be full; what is for all goes on.
+        LOGGER.exception("the folds on this machine couldn't be taken up")
+
+
+def _is_due(root: Storage) -> bool:
+    """Whether files were last removed long ago."""
+    from mlwarehouse.engines.embedded_lease import Lease
+
+    return abs(time.time() - Lease(root).look().cleaned_at) > CLEAN_EVERY_S
+
+
+def _clean(tables: EmbeddedTables, turn: Alone) -> None:
+    from mlwarehouse.engines.embedded_maintain import clean
+    from mlwarehouse.engines.pins import pinned_files
+    from mlwarehouse.tables import TABLES
+
+    for spec in TABLES:
+        clean(tables, spec, pinned=pinned_files(tables.storage.parent, spec.name), now=turn.now())
+    turn.note_cleaned()

@@ -10,6 +10,7 @@
     wanted            touched by those who wait, so that the committer doesn't
     starting.lock     held for a moment by a process that takes up a run, so that of several one starts it
     repair.lock       held by a repair or a purge: the committer steps aside
+    trouble           what keeps the committer from committing, while it does
     damaged/          segments with a damaged place, committed up to it
     segments/         one file a writer at a time, locked by its writer as long as it lives
 """
@@ -30,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from mlwarehouse.config import Settings
-from mlwarehouse.disk import make_folder, sync_path
+from mlwarehouse.disk import make_folder, sync_path, try_lock
 from mlwarehouse.errors import StorageError
 
 
@@ -225,17 +226,6 @@ class SpoolFolder:
     def is_writing(self, writer_id: str) -> bool:
         """Whether a writer lives on this machine."""
         return bool(writer_id) and any(is_locked(p) for p in self.segments() if p.name.startswith(f"{writer_id}-"))
-
-
-def try_lock(fd: int) -> bool:
-    """Take the exclusive lock on an open file unless somebody has it."""
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-            return False
-        raise
-    return True
 
 
 def is_locked(path: Path) -> bool:

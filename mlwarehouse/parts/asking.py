@@ -164,8 +164,9 @@ class Asking(Base):
         from mlwarehouse.engines.spark import SparkEngine
         from mlwarehouse.engines.spark_session import build_session
 
+        tables = self.tables_for_spark()
         session = build_session(settings=self.settings) if isinstance(engine, str) else engine
-        return SparkEngine(session, self.place().tables.folder("Spark"))
+        return SparkEngine(session, tables)
 
     def metric_history(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import os
 import threading
@@ -122,6 +123,22 @@ class Base:
         """
         return ArtifactStore.at(self.settings.artifacts_uri or self.place(create=True).artifacts.uri)
 
+    def tables_for_spark(self) -> Path:
+        """The folder of the tables, for Spark on this machine.
+
+        Raises:
+            InvalidInputError: They are in an object store, for which Spark needs jars that aren't part of this package.
+        """
+        tables = self.place().tables
+        if isinstance(tables, LocalStorage):
+            return tables.folder("Spark")
+        raise InvalidInputError(
+            f"Spark reads warehouses in local folders, and `{tables.uri}` is in an object store, for which it needs "
+            "the jars of hadoop-aws. In a session of your own that has them, and Delta, read the tables as they are: "
+            f"spark.read.format('delta').load('{tables.uri.replace('s3://', 's3a://', 1)}/metrics'). Or use `sql`, "
+            "`search_runs` and `maintain` without Spark; or copy the warehouse to a local folder."
+        )
+
     def spool(self) -> SpoolFolder:
         """This machine's spool for the warehouse."""
         from mlwarehouse.ingest.spool_folder import SpoolFolder
@@ -147,6 +164,8 @@ class Base:
         """
         from mlwarehouse.engines.base import Reading
 
+        if self.engine().wants_folds:
+            self._have_folded()
         if as_of is not None and at is not None:
             raise InvalidInputError("A question is asked `as_of` a time or `at` a snapshot, not both.")
         if at is not None:
@@ -191,6 +210,26 @@ class Base:
                 self._engine.close()
             self._engine = None
 
+    def _have_folded(self) -> None:
+        """Have this machine's committer keep folds of a warehouse in an object store: questions are asked here."""
+        self.engine().wants_folds = False
+        if self.settings.committer != "auto" or self.settings.maintenance != "auto":
+            return
+        from mlwarehouse.engines.embedded_states import derived_folder
+        from mlwarehouse.ingest.committer import start_committer
+
+        # Where the cache folder can't be written, or no process be started, questions are answered from events.
+        with contextlib.suppress(OSError, StorageError):
+            derived_folder(self.engine().tables).mkdir(parents=True, exist_ok=True)
+            self.spool().create()
+            start_committer(
+                self.uri,
+                self.spool(),
+                interval_s=self.settings.commit_interval_s,
+                idle_s=self.settings.committer_idle_s,
+                maintenance=self.settings.maintenance,
+            )
+
     def find_snapshot(self, at: Snapshot | str) -> Snapshot:
         """A snapshot of this warehouse, with its table versions looked at.
 
@@ -210,14 +249,14 @@ class Base:
             )
         if isinstance(at, Snapshot):
             snapshot = at
-        elif at.lstrip().startswith("{") or not isinstance(self.storage, LocalStorage):
+        elif at.lstrip().startswith("{"):
             snapshot = Snapshot.parse(at)
         else:
             from mlwarehouse.engines.pins import find_pin
 
             self.place()
             try:
-                snapshot = find_pin(self.root, at).kept.snapshot
+                snapshot = find_pin(self.storage, at).kept.snapshot
             except NotFoundError as error:
                 raise NotFoundError(f"{error}{self._said_of_purges()}") from None
         if snapshot.warehouse_id != self.warehouse_id:

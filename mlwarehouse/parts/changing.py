@@ -125,7 +125,6 @@ class Changing(Pinning):
         from mlwarehouse.engines.spark_stream import stream_of
         from mlwarehouse.query import chosen_kinds
         from mlwarehouse.query.change_kinds import FIELDS, NEW_BEST, select
-        from mlwarehouse.tables import TABLES_BY_NAME
 
         chosen = [k for k in chosen_kinds(kinds, None) if not FIELDS[k.table].together and k is not NEW_BEST]
         refused = set(kinds or ()) - {k.name for k in chosen}
@@ -134,12 +133,10 @@ class Changing(Pinning):
                 f"`{min(refused)}` tells of several rows as one change, which a stream of rows can't; read the table "
                 "itself as a stream, or ask `changes`."
             )
+        tables = self.tables_for_spark()
         self.flush()
-        tables = self.engine().tables
         frames = [
-            stream_of(
-                spark, tables.path(TABLES_BY_NAME[name]), select(name, tuple(k for k in chosen if k.table == name))
-            )
+            stream_of(spark, tables / name, select(name, tuple(k for k in chosen if k.table == name)))
             for name in dict.fromkeys(k.table for k in chosen)
         ]
         return reduce(lambda one, other: one.unionByName(other), frames)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlwarehouse.entities import KeptSnapshot
-from mlwarehouse.errors import UnsupportedTableError, WarehouseError
+from mlwarehouse.errors import StorageError, UnsupportedTableError, WarehouseError
 from mlwarehouse.parts.base import Base
 from mlwarehouse.storage import LocalStorage
 
@@ -98,8 +98,6 @@ class Doctoring(Base):
     def doctor(self, *, deep: bool = False) -> Health:
         """Look at tables and spool, and say what is wrong and what to do. Nothing is changed.
 
-        Of tables in an object store only what delta-rs can read is looked at.
-
         Args:
             deep: Also read every data file and every log entry: finds changed bytes and doubled rows anywhere, and
                 takes as long as reading the warehouse does.
@@ -113,8 +111,7 @@ class Doctoring(Base):
         engine = self.engine()
         damages = self.damages(deep=deep)
         problems = [
-            f"{d.what} {'Run `mlwarehouse doctor --repair`.' if d.can_mend and d.kind != 'orphans' else ''}".strip()
-            for d in damages
+            f"{d.what} {'Run `mlwarehouse doctor --repair`.' if self._mends(d) else ''}".strip() for d in damages
         ]
         damaged = {d.where for d in damages}
         tables = []
@@ -147,24 +144,25 @@ class Doctoring(Base):
     def _kept_snapshots(self, problems: list[str]) -> tuple[KeptSnapshot, ...]:
         from mlwarehouse.engines.pins import missing_files, read_pins
 
-        if not isinstance(self.storage, LocalStorage):
-            return ()
         try:
-            for name, files in missing_files(self.root).items():
+            for name, files in missing_files(self.storage).items():
                 problems.append(
                     f"The kept snapshot `{name}` can't be read in full: {len(files)} of its files are gone, such as "
                     f"`{files[0]}`. Bring them back from a copy, or run `mlwarehouse snapshot --release {name}`."
                 )
-            return tuple(pin.kept for pin in read_pins(self.root).values())
-        except WarehouseError as error:
+            return tuple(pin.kept for pin in read_pins(self.storage).values())
+        except (WarehouseError, OSError) as error:
             problems.append(str(error))
             return ()
+
+    def _mends(self, damage: Damage) -> bool:
+        """Whether a repair is what helps."""
+        return damage.can_mend and damage.kind != "orphans" and isinstance(self.storage, LocalStorage)
 
     def _folds(self) -> tuple[FoldHealth, ...]:
         from mlwarehouse.engines.embedded_kept import fold_health
 
-        engine = self.engine()
-        return fold_health(engine.tables) if isinstance(self.storage, LocalStorage) else ()
+        return fold_health(self.engine().tables)
 
     def damages(self, *, deep: bool = False) -> list[Damage]:
         """Everything that is broken in tables and spool.
@@ -189,8 +187,10 @@ class Doctoring(Base):
 
         engine = self.engine()
         for spec in TABLES:
-            if isinstance(self.storage, LocalStorage):
-                yield from table_damages(engine.tables.path(spec), spec, reader=reader)
+            try:
+                yield from table_damages(engine.tables.place(spec), spec, reader=reader)
+            except OSError as error:
+                raise StorageError(f"Table `{spec.name}` in `{self.uri}` can't be looked at: {error}") from error
             try:
                 engine.tables.handle(spec)
             except UnsupportedTableError as error:

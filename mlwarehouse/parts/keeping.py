@@ -40,7 +40,7 @@ class Keeping(Repairing, Pinning, Purging):
 
         Raises:
             ConflictError: Another process is at it.
-            InvalidInputError: There is no such engine, or the warehouse isn't in a local folder.
+            InvalidInputError: There is no such engine; or it is ``spark``, and the warehouse isn't in a local folder.
             StorageError: A table couldn't be maintained; it is as it was.
         """
         from mlwarehouse.engines.embedded_maintain import maintain
@@ -50,7 +50,9 @@ class Keeping(Repairing, Pinning, Purging):
 
         if engine not in ("embedded", "spark"):
             raise InvalidInputError(f"There is no engine `{engine}` to maintain with; use `embedded` or `spark`.")
-        root = self.root
+        if engine == "spark":
+            # Before anything is done, or a session started.
+            self.tables_for_spark()
         self.flush()
         tables = self.engine().tables
         options: dict[str, Any] = {}
@@ -59,10 +61,11 @@ class Keeping(Repairing, Pinning, Purging):
             from mlwarehouse.engines.spark_session import build_session
 
             options = merging(spark or build_session(settings=self.settings))
-        with maintainer_lock(root):
+        with maintainer_lock(self.storage) as held:
             done = []
             for spec in TABLES:
-                done.append(maintain(tables, spec, pinned=pinned_files(root, spec.name), **options))
+                pinned = pinned_files(self.storage, spec.name)
+                done.append(maintain(tables, spec, pinned=pinned, now=held.now, **options))
                 if progress is not None:
                     progress(done[-1])
             refresh(tables, least_rows=1)

@@ -2,36 +2,45 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mlwarehouse.errors import ConflictError
+from mlwarehouse.storage import LocalStorage, Storage, storage_of
+
+if TYPE_CHECKING:
+    from mlwarehouse.ingest.alone import Alone
 
 
 @contextmanager
-def maintainer_lock(root: Path, *, wait_s: float = 10.0) -> Iterator[None]:
+def maintainer_lock(root: Path | Storage, *, wait_s: float = 10.0) -> Iterator[Alone]:
     """Be the only one who maintains a warehouse; the lock dies with its holder.
 
     Args:
         root: The warehouse's folder.
-        wait_s: How long to wait for another to end: the committer's turns are short.
+        wait_s: How long to wait for another to end: the committer's turns are short. In an object store it is waited
+            for as long again as the lease of a process that died lasts.
 
     Raises:
         ConflictError: Another process is at it.
+        StorageError: The object store can't be reached.
     """
-    from mlwarehouse.ingest.maintaining import LOCK
-    from mlwarehouse.ingest.spool_folder import try_lock
+    from mlwarehouse.ingest.alone import alone
 
-    fd = os.open(root / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        deadline = time.monotonic() + wait_s
-        while not (locked := try_lock(fd)) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        if not locked:
-            raise ConflictError(f"Another process maintains the warehouse at `{root}`; let it finish.")
-        yield
-    finally:
-        os.close(fd)
+    storage = storage_of(root)
+    pause_s = 0.05
+    if not isinstance(storage, LocalStorage):
+        from mlwarehouse.engines.embedded_lease import LEASE_S
+
+        wait_s, pause_s = wait_s + LEASE_S, 1.0
+    deadline = time.monotonic() + wait_s
+    with ExitStack() as stack:
+        while (held := stack.enter_context(alone(storage))) is None:
+            if time.monotonic() > deadline:
+                raise ConflictError(f"Another process maintains the warehouse at `{storage.uri}`; let it finish.")
+            stack.close()
+            time.sleep(pause_s)
+        yield held

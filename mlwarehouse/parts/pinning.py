@@ -38,8 +38,8 @@ class Pinning(Base):
             A small value to cite: pass it, or its text, as ``at=`` to the asking functions.
 
         Raises:
-            InvalidInputError: A name that can't be used, a name or note without `keep`, a snapshot of another
-                warehouse, or keeping in an object store.
+            InvalidInputError: A name that can't be used, a name or note without `keep`, or a snapshot of another
+                warehouse.
             ConflictError: A snapshot is kept under that name.
             SnapshotGoneError: The earlier snapshot can't be read any more.
         """
@@ -61,7 +61,7 @@ class Pinning(Base):
         from mlwarehouse.engines.pins import read_pins
 
         self.place()
-        return [pin.kept for pin in read_pins(self.root).values()]
+        return [pin.kept for pin in read_pins(self.storage).values()]
 
     def release_snapshot(self, name: str) -> None:
         """Let a kept snapshot go: maintenance may remove its files.
@@ -72,7 +72,7 @@ class Pinning(Base):
         from mlwarehouse.engines.pins import remove_pin
 
         self.place()
-        remove_pin(self.root, name)
+        remove_pin(self.storage, name)
 
     def _taken(self) -> Snapshot:
         self.flush()
@@ -105,10 +105,11 @@ class Pinning(Base):
         )
         tables = self.engine().tables
         # While files are looked up and written down, nobody removes them.
-        with maintainer_lock(self.root, wait_s=LOCK_WAIT_S):
+        with maintainer_lock(self.storage, wait_s=LOCK_WAIT_S) as held:
             files = {
-                table: [path.rpartition("/")[2] for path in tables.at(TABLES_BY_NAME[table], version)[1]]
+                table: tables.names_at(TABLES_BY_NAME[table], version)
                 for table, version in snapshot.versions.items()
                 if table in TABLES_BY_NAME
             }
-            write_pin(self.root, Pin(kept, files))
+            held.now()
+            write_pin(self.storage, Pin(kept, files))

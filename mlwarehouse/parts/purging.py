@@ -16,8 +16,8 @@ from mlwarehouse.parts.maintainer import maintainer_lock
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from mlwarehouse.artifacts.local import LocalBlobs
     from mlwarehouse.engines.embedded_purge import Affected, Chosen
+    from mlwarehouse.ingest.alone import Alone
 
 WAIT_S = 60.0
 """How long a purge waits for the committer to step aside."""
@@ -73,17 +73,14 @@ class Purging(Base):
             What was taken. Without arguments a purge that was interrupted is brought to its end.
 
         Raises:
-            InvalidInputError: More than one of the arguments is given; or none, and no purge was interrupted; or the
-                warehouse isn't in a local folder.
+            InvalidInputError: More than one of the arguments is given; or none, and no purge was interrupted.
             NotFoundError: There is no such run or experiment, and no run of this user.
             ConflictError: A registered model version was made from such a run; a process that logged it lives; or
                 another process maintains the warehouse.
             StorageError: It failed midway; call it again.
         """
-        root = self.root
         given = [v for v in (run_id, experiment, user) if v is not None]
-        journal = root / PURGE_JOURNAL
-        if len(given) > 1 or (not given and not journal.exists()):
+        if len(given) > 1 or (not given and not self.storage.exists(PURGE_JOURNAL)):
             raise InvalidInputError(
                 "A purge needs one of `run_id`, `experiment` and `user`"
                 f"{'' if given else '; and there is none to bring to its end'}."
@@ -99,12 +96,12 @@ class Purging(Base):
                 raise ConflictError(
                     f"The committer of `{folder.path}` didn't step aside within {WAIT_S:g} s; try again."
                 )
-            with maintainer_lock(root):
-                if journal.exists():
-                    done = self._carry_out(json.loads(journal.read_text(encoding="utf-8")))
+            with maintainer_lock(self.storage) as held:
+                if self.storage.exists(PURGE_JOURNAL):
+                    done = self._carry_out(json.loads(self.storage.read(PURGE_JOURNAL)), held)
                     if not given:
                         return done
-                return self._carry_out(self._begin(self._choose(run_id, experiment, user)))
+                return self._carry_out(self._begin(self._choose(run_id, experiment, user)), held)
 
     def _choose(self, run_id: str | None, experiment: str | None, user: str | None) -> Chosen:
         from mlwarehouse.engines.embedded_purge import Chosen
@@ -143,27 +140,27 @@ class Purging(Base):
             "counts": [receipt.n_blobs, receipt.n_blob_bytes, receipt.n_pins],
             "affected": [[t.name, t.n_removed, t.n_changed, t.n_files] for t in receipt.tables],
         }
-        from mlwarehouse.ingest.spool_folder import replace
-
-        replace(self.root / PURGE_JOURNAL, json.dumps(task))
+        self.storage.write(PURGE_JOURNAL, json.dumps(task).encode())
         return task
 
-    def _carry_out(self, task: dict[str, Any]) -> Purged:
+    def _carry_out(self, task: dict[str, Any], held: Alone) -> Purged:
         from mlwarehouse.engines.embedded_purge import Affected, Chosen, forget, rewrite
         from mlwarehouse.engines.embedded_states import drop_states
         from mlwarehouse.engines.pins import read_pins, remove_pin
         from mlwarehouse.tables import TABLES_BY_NAME
 
         chosen = Chosen(frozenset(task["run_ids"]), frozenset(task["experiment_ids"]), task["user"])
-        for name in read_pins(self.root):
-            remove_pin(self.root, name)
+        for name in read_pins(self.storage):
+            remove_pin(self.storage, name)
         tables = self.engine().tables
         drop_states(tables)
         for name in task["tables"]:
             spec = TABLES_BY_NAME[name]
-            path = tables.path(spec)
-            rewrite(path, spec, chosen)
-            forget(path, spec, chosen)
+            held.now()
+            rewrite(tables.place(spec), spec, chosen)
+            held.now()
+            forget(tables.place(spec), spec, chosen)
+        tables.note_purge()
         self._remove_blobs(task["blobs"])
         self._clean_spools(chosen)
         n_blobs, n_bytes, n_pins = task["counts"]
@@ -177,7 +174,7 @@ class Purging(Base):
             n_pins=n_pins,
         )
         self._write_receipt(done, chosen)
-        (self.root / PURGE_JOURNAL).unlink()
+        self.storage.delete(PURGE_JOURNAL)
         return done
 
     def _survey(self, chosen: Chosen) -> list[Affected]:
@@ -185,13 +182,14 @@ class Purging(Base):
         from mlwarehouse.tables import TABLES
 
         tables = self.engine().tables
-        found = (survey(tables.path(spec), spec, chosen) for spec in TABLES)
+        found = (survey(tables.place(spec), spec, chosen) for spec in TABLES)
         return [a for a in found if a.n_removed or a.n_changed]
 
     def _receipt(self, chosen: Chosen, affected: list[Affected], blobs: list[str], *, is_done: bool) -> Purged:
         from mlwarehouse.engines.pins import read_pins
 
-        sizes = [self._stored().size(d) or 0 for d in blobs]
+        blobs_of = self.artifact_store().blobs
+        sizes = [blobs_of.size(d) or 0 for d in blobs]
         return Purged(
             is_done=is_done,
             n_runs=len(chosen.run_ids),
@@ -199,7 +197,7 @@ class Purging(Base):
             tables=tuple(affected),
             n_blobs=len(sizes),
             n_blob_bytes=sum(sizes),
-            n_pins=len(read_pins(self.root)),
+            n_pins=len(read_pins(self.storage)),
         )
 
     def _refuse_models(self, chosen: Chosen) -> None:
@@ -222,7 +220,7 @@ class Purging(Base):
             drain = Drain(spool, self.engine())
             while (drained := drain.step()).n_rows or drained.has_more:
                 pass
-        for path in [*spool.segments(), *self.root.glob("_spool/*/segments/*.seg")]:
+        for path in [*spool.segments(), *self.place().spools.glob("*/segments/*.seg")]:
             if mentions(path.read_bytes(), chosen):
                 if is_locked(path):
                     why = "the process that logged it still runs: end it, or close its warehouse, and try again"
@@ -255,20 +253,15 @@ class Purging(Base):
             "HAVING bool_and(list_contains($ids, run_id)) ORDER BY digest",
             parameters={"ids": sorted(chosen.run_ids)},
         )
-        digests = rows.column("digest").to_pylist()
-        return [d for d in digests if self._stored().size(d) is not None]
-
-    def _stored(self) -> LocalBlobs:
-        from mlwarehouse.artifacts.local import LocalBlobs
-
-        return LocalBlobs(self.place().artifacts.folder("A purge"))
+        blobs = self.artifact_store().blobs
+        return [d for d in rows.column("digest").to_pylist() if blobs.size(d) is not None]
 
     def _remove_blobs(self, digests: list[str]) -> None:
         # Another run may have logged the same bytes since.
         rows = self.engine().query("SELECT DISTINCT digest FROM artifact_events").column("digest").to_pylist()
         for digest in set(digests) - set(rows):
             try:
-                self._stored().path(digest).unlink(missing_ok=True)
+                self.artifact_store().blobs.delete(digest)
             except OSError as error:
                 raise StorageError(f"The stored file `{digest}` couldn't be removed: {error}") from error
 
@@ -276,7 +269,7 @@ class Purging(Base):
         """Remove what spools keep beside their segments: damaged ones that were mended, and the committer's log."""
         from mlwarehouse.engines.embedded_purge import mentions
 
-        spools = {self.spool().path, *self.root.glob("_spool/*")}
+        spools = {self.spool().path, *self.place().spools.glob("*")}
         for spool in spools:
             for path in [*spool.glob("damaged/*"), *spool.glob("committer.log")]:
                 data = path.read_bytes()

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlwarehouse.errors import ConflictError, WarehouseError
+from mlwarehouse.errors import ConflictError, InvalidInputError, WarehouseError
 from mlwarehouse.parts.doctor import Doctoring
 from mlwarehouse.parts.maintainer import maintainer_lock
+from mlwarehouse.storage import LocalStorage
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -64,11 +65,13 @@ class Repairing(Doctoring):
 
         Raises:
             ConflictError: Another process maintains the warehouse, or the committer didn't step aside.
+            InvalidInputError: The warehouse is in an object store; it says what can be done instead.
         """
         from mlwarehouse.engines.embedded_checks import Damage
         from mlwarehouse.engines.embedded_states import drop_states
         from mlwarehouse.ingest.salvage import spool_faults
 
+        self._refuse_object_store()
         # Being alone makes a lock that was lost, so that is looked for before.
         faults = [Damage(kind, "spool", what) for kind, what in spool_faults(self.spool(), self.engine())]
         with self._alone():
@@ -83,6 +86,14 @@ class Repairing(Doctoring):
                 drop_states(self.engine().tables)
         return done
 
+    def _refuse_object_store(self) -> None:
+        if not isinstance(self.storage, LocalStorage):
+            raise InvalidInputError(
+                f"A repair needs a local folder, and `{self.uri}` is in an object store, where files are written whole "
+                "or not at all. Bring back from the store's own versions or a backup what `mlwarehouse doctor --deep` "
+                "names; or copy the warehouse to a local folder and repair it there."
+            )
+
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Nobody else commits from this machine's spool, or maintains the warehouse."""
@@ -94,7 +105,7 @@ class Repairing(Doctoring):
                     f"The committer of `{folder.path}` didn't step aside within {WAIT_S:g} s, or another repair runs; "
                     "try again when it has ended."
                 )
-            with maintainer_lock(self.root):
+            with maintainer_lock(self.storage):
                 yield
 
     def _mend_logs(self, damages: list[Damage]) -> Iterator[Mended]:
@@ -161,13 +172,13 @@ class Repairing(Doctoring):
     def _restore(self, spec: TableSpec, folder: Path, windows: list[tuple[float, float]]) -> int:
         """Find the rows of log entries that were lost, and that the spool didn't commit again."""
         from mlwarehouse.engines.embedded_commit import commit
-        from mlwarehouse.engines.embedded_maintain import read_file
         from mlwarehouse.engines.embedded_repair import absent, lost_batches
+        from mlwarehouse.engines.embedded_replace import read_file
 
         n = 0
         for since, until in windows:
             for file in lost_batches(folder, spec, since=since, until=until):
-                rows = read_file(folder / file.path, spec)
+                rows = read_file(folder, file.path, spec)
                 # A committer that died may have left a second file with the same rows.
                 if absent(folder, rows).num_rows == rows.num_rows and self._is_new(spec, rows):
                     n += commit(folder, spec, [file], []).n_rows
@@ -277,7 +288,7 @@ class Repairing(Doctoring):
                     n = remove_doubles(folder, spec)
                     yield Mended(damage.kind, spec.name, f"{n} doubled rows of `{spec.name}` were removed.", True)
                 elif damage.kind == "orphans":
-                    removed = clean(self.engine().tables, spec, pinned=pinned_files(self.root, spec.name))
+                    removed = clean(self.engine().tables, spec, pinned=pinned_files(self.storage, spec.name))
                     what = f"{removed.n_orphans} files of `{spec.name}` that no log entry names were removed."
                     yield Mended(damage.kind, spec.name, what, True)
                 elif not damage.can_mend and damage.kind != "lost rows":

@@ -82,5 +82,5 @@ class Reporting(Base):
         from mlwarehouse.engines.spark import SparkEngine
         from mlwarehouse.engines.spark_session import build_session
 
-        tables = self.place().tables.folder("Spark")
+        tables = self.tables_for_spark()
         return SparkEngine(session or build_session(settings=self.settings), tables)

@@ -53,14 +53,15 @@ class Predicting(Modelling):
 
         Raises:
             MissingDependencyError: pyspark, Java or Delta's jars are missing; it says how to get them.
+            InvalidInputError: The warehouse is in an object store; it says what can be done instead.
         """
         from mlwarehouse.engines.spark import register
         from mlwarehouse.engines.spark_session import build_session
 
-        place = self.place()
+        tables = self.tables_for_spark()
         session = build_session(master=master, config=config, settings=self.settings)
         self.flush()
-        register(session, place.tables.folder("Spark"))
+        register(session, tables)
         return session
 
     def spark_udf(
@@ -239,7 +240,7 @@ class Predicting(Modelling):
         session = frame.sparkSession
         udf = spark_udf(session, found.folder, batch_rows=batch_rows, allow_pickle=allow_pickle)
         predicted = score_spark(frame, udf, scoring, row_key=key)
-        return SparkEngine(session, self.place().tables.folder("Spark")).append(
+        return SparkEngine(session, self.tables_for_spark()).append(
             PREDICTIONS, predicted, txns=[Txn(scoring.writer_id, 1)]
         )
 

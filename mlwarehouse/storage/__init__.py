@@ -10,17 +10,21 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from mlwarehouse.errors import InvalidInputError, did_you_mean
-from mlwarehouse.storage.base import Storage
+from mlwarehouse.storage.base import FileInfo, Storage
 from mlwarehouse.storage.local import LocalStorage
+from mlwarehouse.storage.many import each, read_many
 from mlwarehouse.storage.objects import ObjectStorage, patiently
 
 __all__ = [
     "SCHEMES",
+    "FileInfo",
     "LocalStorage",
     "ObjectStorage",
     "Storage",
+    "each",
     "open_storage",
     "patiently",
+    "read_many",
     "scheme_of",
     "storage_of",
 ]

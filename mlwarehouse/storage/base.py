@@ -4,11 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    """A file of a storage.
+
+    Attributes:
+        size: Bytes.
+        modified_at: When it was written, seconds since the epoch, by the storage's clock.
+    """
+
+    size: int
+    modified_at: float
 
 
 class Storage(Protocol):
@@ -38,6 +52,11 @@ class Storage(Protocol):
         """The folder of a name within this one."""
         ...
 
+    @property
+    def parent(self) -> Storage:
+        """The folder that this one is in."""
+        ...
+
     def folder(self, what: str) -> Path:
         """The local folder that this is.
 
@@ -61,6 +80,14 @@ class Storage(Protocol):
         """The names of files and folders directly in it, sorted; none where it isn't there."""
         ...
 
+    def files(self) -> dict[str, FileInfo]:
+        """The files directly in it by name, sorted; none where it isn't there."""
+        ...
+
+    def info(self, name: str) -> FileInfo | None:
+        """A file's size and time; None where there is no such file."""
+        ...
+
     def size(self, name: str) -> int | None:
         """A file's size in bytes; None where there is no such file."""
         ...
@@ -71,6 +98,10 @@ class Storage(Protocol):
 
     def create(self, name: str, content: bytes) -> None:
         """Write a small file durably unless it is there; see `creates_exclusively`."""
+        ...
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a small file durably, in the place of one that is there."""
         ...
 
     def open_input(self, name: str) -> pa.NativeFile:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlwarehouse.disk import make_folder, prepared, sync_path
+from mlwarehouse.storage.base import FileInfo
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -39,6 +40,11 @@ class LocalStorage:
         """See `Storage.child`."""
         return LocalStorage(self._path / name)
 
+    @property
+    def parent(self) -> LocalStorage:
+        """See `Storage.parent`."""
+        return LocalStorage(self._path.parent)
+
     def folder(self, what: str) -> Path:  # noqa: ARG002 -- any local folder will do
         """See `Storage.folder`."""
         return self._path
@@ -58,12 +64,33 @@ class LocalStorage:
         except FileNotFoundError:
             return []
 
-    def size(self, name: str) -> int | None:
-        """See `Storage.size`."""
+    def files(self) -> dict[str, FileInfo]:
+        """See `Storage.files`."""
+        found = {}
         try:
-            return (self._path / name).stat().st_size
+            with os.scandir(self._path) as there:
+                for item in there:
+                    # A file may go while it is looked at, or be a link that leads nowhere.
+                    with contextlib.suppress(FileNotFoundError):
+                        if item.is_file():
+                            status = item.stat()
+                            found[item.name] = FileInfo(status.st_size, status.st_mtime)
+        except FileNotFoundError:
+            return {}
+        return dict(sorted(found.items()))
+
+    def info(self, name: str) -> FileInfo | None:
+        """See `Storage.info`."""
+        try:
+            status = (self._path / name).stat()
         except FileNotFoundError:
             return None
+        return FileInfo(status.st_size, status.st_mtime)
+
+    def size(self, name: str) -> int | None:
+        """See `Storage.size`."""
+        found = self.info(name)
+        return None if found is None else found.size
 
     def read(self, name: str) -> bytes:
         """See `Storage.read`."""
@@ -73,6 +100,12 @@ class LocalStorage:
         """See `Storage.create`."""
         with prepared(self._path / name, content) as temporary, contextlib.suppress(FileExistsError):
             os.link(temporary, self._path / name)
+        sync_path(self._path)
+
+    def write(self, name: str, content: bytes) -> None:
+        """See `Storage.write`."""
+        with prepared(self._path / name, content) as temporary:
+            temporary.replace(self._path / name)
         sync_path(self._path)
 
     def open_input(self, name: str) -> pa.NativeFile:

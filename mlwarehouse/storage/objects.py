@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from mlwarehouse.errors import InvalidInputError
+from mlwarehouse.storage.base import FileInfo
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -100,6 +101,11 @@ class ObjectStorage:
         """See `Storage.child`."""
         return ObjectStorage(self._bucket, f"{self._prefix}/{name}" if self._prefix else name)
 
+    @property
+    def parent(self) -> ObjectStorage:
+        """See `Storage.parent`."""
+        return ObjectStorage(self._bucket, self._prefix.rpartition("/")[0])
+
     def folder(self, what: str) -> Path:
         """See `Storage.folder`."""
         raise InvalidInputError(
@@ -117,15 +123,24 @@ class ObjectStorage:
 
     def names(self) -> list[str]:
         """See `Storage.names`."""
-        from pyarrow.fs import FileSelector
+        return sorted(info.base_name for info in self._listed())
 
-        selector = FileSelector(self._path, allow_not_found=True)
-        return sorted(info.base_name for info in patiently(lambda: _file_system().get_file_info(selector)))
+    def files(self) -> dict[str, FileInfo]:
+        """See `Storage.files`."""
+        from pyarrow.fs import FileType
+
+        found = sorted((i for i in self._listed() if i.type == FileType.File), key=lambda info: str(info.base_name))
+        return {info.base_name: FileInfo(info.size, info.mtime_ns / 1e9) for info in found}
+
+    def info(self, name: str) -> FileInfo | None:
+        """See `Storage.info`."""
+        found = self._info(name)
+        return None if found.size is None else FileInfo(found.size, found.mtime_ns / 1e9)
 
     def size(self, name: str) -> int | None:
         """See `Storage.size`."""
-        size: int | None = self._info(name).size
-        return size
+        found = self.info(name)
+        return None if found is None else found.size
 
     def read(self, name: str) -> bytes:
         """See `Storage.read`."""
@@ -143,7 +158,7 @@ class ObjectStorage:
             self.write(name, content)
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a whole file from memory."""
+        """See `Storage.write`."""
 
         def write() -> None:
             with self.open_output(name) as out:
@@ -182,6 +197,12 @@ class ObjectStorage:
 
     def _key(self, name: str) -> str:
         return f"{self._path}/{name}" if name else self._path
+
+    def _listed(self) -> list[pa.fs.FileInfo]:
+        from pyarrow.fs import FileSelector
+
+        selector = FileSelector(self._path, allow_not_found=True)
+        return list(patiently(lambda: _file_system().get_file_info(selector)))
 
     def _info(self, name: str) -> pa.fs.FileInfo:
         return patiently(lambda: _file_system().get_file_info(self._key(name)))

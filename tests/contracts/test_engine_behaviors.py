@@ -14,7 +14,7 @@ from deltalake import DeltaTable
 
 from mlwarehouse.engines.base import Reading, Txn
 from mlwarehouse.engines.embedded import EmbeddedEngine
-from mlwarehouse.engines.embedded_tables import ALLOWED_FEATURES
+from mlwarehouse.engines.embedded_schema import ALLOWED_FEATURES
 from mlwarehouse.errors import CastError, StorageError, UnsupportedTableError
 from mlwarehouse.tables import METRICS, TABLES, TABLES_BY_NAME, Column
 

@@ -95,7 +95,7 @@ def run_command(*arguments: str, status: int = 0) -> str:
     return done.stdout
 
 
-def test_the_commands_mend_pin_and_purge(warehouse):
+def test_the_commands_mend_keep_and_purge(warehouse):
     ids = log_runs(warehouse, 2)
     warehouse.close()
     root = str(warehouse.root)

@@ -19,8 +19,9 @@ from mlwarehouse.engines.embedded_log import log_entries, replay
 from mlwarehouse.engines.embedded_tables import EmbeddedTables
 from mlwarehouse.engines.pins import pinned_files
 from mlwarehouse.errors import ConflictError, InvalidInputError, NotFoundError, SnapshotGoneError, StorageError
+from mlwarehouse.ingest.alone import LOCK
 from mlwarehouse.ingest.committer import run_committer
-from mlwarehouse.ingest.maintaining import LOCK, take_turn
+from mlwarehouse.ingest.maintaining import take_turn
 from mlwarehouse.tables import METRICS, PARAM_EVENTS, RUN_EVENTS, TABLES
 from tests.maintenance.conftest import facts, log_runs
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
@@ -27,6 +28,12 @@ def everything(root: Path) -> Iterator[tuple[Path, bytes]]:
             rows = pq.ParquetFile(path).read()
             data += "\n".join(str(v) for v in rows.to_pylist()).encode()
             data += repr(pq.ParquetFile(path).metadata.to_dict()).encode()
+            # Also what stands in a dictionary and in no row.
+            texts = [field.name for field in rows.schema if pa.types.is_string(field.type)]
+            coded = pq.ParquetFile(path, read_dictionary=texts).read()
+            data += "\n".join(
+                str(c.dictionary.to_pylist()) for name in texts for c in coded.column(name).chunks
+            ).encode()
         yield path, data
 
 
@@ -229,3 +236,18 @@ def test_a_run_of_a_registered_model_is_not_purged_before_its_version_is_deleted
     assert holding(warehouse.root, run.run_id) == []
     sources = warehouse.sql("SELECT source FROM registry_events WHERE source IS NOT NULL", output_format="arrow")
     assert sources.column("source").to_pylist() == ["runs:/purged/model"]
+
+
+def test_files_of_later_rows_hold_nothing_of_what_the_same_process_logged_before(tmp_path):
+    warehouse = Warehouse(tmp_path / "wh", committer="off", capture_code=False)
+    ids = []
+    for who in (SECRET, "nobody"):
+        with warehouse.start_run(run_name=who) as run:
+            run.log_param("who", who)
+            run.log_metric("x", 1.0)
+        ids.append(run.run_id)
+        warehouse.flush()
+    warehouse.close()
+    assert Warehouse(tmp_path / "wh", committer="off").purge(run_id=ids[0]).is_done
+    assert holding(tmp_path / "wh", ids[0], SECRET) == []
+    assert holding(tmp_path / "wh", ids[1])

@@ -7,12 +7,13 @@ import multiprocessing
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from mlwarehouse.errors import InvalidInputError
-from mlwarehouse.storage import LocalStorage, ObjectStorage, Storage, objects, open_storage
+from mlwarehouse.storage import LocalStorage, ObjectStorage, Storage, objects, open_storage, read_many
 
 
 @pytest.fixture(params=["local", "s3"])
@@ -40,8 +41,19 @@ def test_files_come_and_go(storage):
     assert storage.child("tables").size("x y.parquet") == 5
     with inner.open_input("x y.parquet") as source:
         assert source.read() == b"12345"
+    assert list(storage.files()) == ["a.json"]
+    found = inner.files()["x y.parquet"]
+    assert found == inner.info("x y.parquet")
+    assert found.size == 5
+    assert abs(found.modified_at - time.time()) < 60
+    assert inner.parent.uri == storage.uri
+    storage.write("a.json", b"three")
+    assert read_many(storage, ["a.json", "b.json"]) == {"a.json": b"three", "b.json": None}
+    assert storage.names() == ["a.json", "tables"]
     inner.delete("x y.parquet")
     inner.delete("x y.parquet")
+    assert inner.info("x y.parquet") is None
+    assert storage.child("nowhere").files() == {}
     assert inner.size("x y.parquet") is None
     with pytest.raises(FileNotFoundError):
         storage.read("b.json")

@@ -16,7 +16,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
+from deltalake import DeltaTable
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
@@ -284,6 +286,18 @@ def test_spark_folds_what_was_left(explore: Callable[[int, int], None], spark: A
     for name in ("runs", "metric_summaries"):
         found = engine.query(f"SELECT * FROM {name}", reading=Reading(overlay=tables(waiting))).to_pylist()
         assert_rows(found, FOLDS[name](events[STATES_BY_VIEW[name].source]))
+
+
+def test_numbers_in_the_making_are_not_read(empty_tables: Path, tmp_path: Path) -> None:
+    shutil.copytree(empty_tables, tmp_path / "tables")
+    engine = EmbeddedEngine(tmp_path / "tables")
+    # Between the table's making and its first file a refresh is seen, or killed, like this.
+    schema = pa.schema([("id", pa.string()), ("number", pa.int64())])
+    DeltaTable.create(derived_folder(engine.tables) / embedded_states.NUMBERS, schema=schema)
+    kept = engine.with_kept(Reading())
+    assert kept.kept is None
+    assert engine.query("SELECT * FROM runs", reading=kept).num_rows == 0
+    engine.close()
 
 
 def test_each_kept_view_can_be_taken_up_again() -> None:
