@@ -118,7 +118,7 @@ folded AS (
 expanded AS (
     SELECT
         *,
-        CAST(n - 1 AS DOUBLE) AS freedom,
+        CAST(NULLIF(n - 1, 0) AS DOUBLE) AS freedom,
         CAST(1.959963984540054 AS DOUBLE) AS z
     FROM folded
 ),

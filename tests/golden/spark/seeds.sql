@@ -105,7 +105,7 @@ WITH scoped AS (
 ), expanded /* Up to 30 degrees of freedom from the table; beyond it the expansion around the normal quantile z (Abramowitz and */ /* Stegun 1964, 26.7.5), which is off by less than 3e-8 there. */ AS (
   SELECT
     *,
-    CAST(n - 1 AS DOUBLE) AS freedom,
+    CAST(NULLIF(n - 1, 0) AS DOUBLE) AS freedom,
     CAST(1.959963984540054 AS DOUBLE) AS z
   FROM folded
 ), quantiles AS (
