@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,9 @@ def ask(place: Path, talk: Callable[[Any], Awaitable[Any]], *options: str) -> An
         async with Client(server, read_timeout_seconds=120) as client:
             return await talk(client)
 
-    return asyncio.run(talked())
+    # In a thread of its own: where browser tests ran before, this one has a loop already, Playwright's.
+    with ThreadPoolExecutor(max_workers=1) as threads:
+        return threads.submit(asyncio.run, talked()).result()
 
 
 def said(result: Any) -> Any:
