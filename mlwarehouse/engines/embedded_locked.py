@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlwarehouse.engines.allowed_sql import TOO_DEEP
+from mlwarehouse.engines.arrays import one_array
 from mlwarehouse.engines.base import Reading
 from mlwarehouse.engines.embedded import EmbeddedEngine
 from mlwarehouse.engines.embedded_kept import PREFIX, Kept
@@ -93,16 +94,15 @@ def _scopes(engine: EmbeddedEngine, reading: Reading, ready: Compiled, experimen
         reading=reading,
         parameters={"ids": list(experiment_ids)},
     )
-    return {"experiment_id": ids, "run_id": _one_array(runs, "run_id"), "number": _one_array(runs, "number")}
+    return {
+        "experiment_id": ids,
+        "run_id": one_array(runs.column("run_id")),
+        "number": one_array(runs.column("number")),
+    }
 
 
 def _is_scoped(name: str) -> bool:
     return name in SCOPE or name not in TABLES_BY_NAME
-
-
-def _one_array(table: pa.Table, column: str) -> pa.Array:
-    chunks = table.column(column).combine_chunks()
-    return chunks.chunk(0) if isinstance(chunks, pa.ChunkedArray) else chunks
 
 
 def _event_table(engine: EmbeddedEngine, reading: Reading, name: str, scopes: Scopes | None) -> Relation:

@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mlwarehouse.engines.arrays import one_array
 from mlwarehouse.engines.base import Engine, Reading, RunRows
-from mlwarehouse.query.frames import one_chunk
 from mlwarehouse.query.paging import WRITE_STEPS, run_steps, write_attributes
 from mlwarehouse.query.question import Question
 from mlwarehouse.query.references import References
@@ -71,9 +71,9 @@ def load_page(engine: Engine, reading: Reading, question: Question, kinds: Seque
     if cut is None:
         written = run_steps(replace(question, references=References()), WRITE_STEPS)
         found = engine.query(written.sql, reading=reading, parameters=written.references.parameters)
-        return Page(found, written, engine.rows_of_runs(reading, one_chunk(found.column("number")), kinds))
+        return Page(found, written, engine.rows_of_runs(reading, one_array(found.column("number")), kinds))
     found, groups = cut
-    kept = engine.rows_of_runs(reading, one_chunk(found.column("number")), kinds)
+    kept = engine.rows_of_runs(reading, one_array(found.column("number")), kinds)
     table = _with_attributes(engine, reading, found, written, kept)
     if len(groups) and groups[-1] + 1 < len(groups):
         order = pc.sort_indices(
@@ -99,7 +99,7 @@ def _cut(found: pa.Table, question: Question) -> tuple[pa.Table, np.ndarray] | N
     if question.has_ties and found.num_rows > 1:
         is_same = np.ones(found.num_rows - 1, dtype=bool)
         for key in keys:
-            is_same &= _same_as_next(one_chunk(found.column(key)))
+            is_same &= _same_as_next(one_array(found.column(key)))
         groups[1:] = np.cumsum(~is_same)
         starts_within = before and n and groups[0] == groups[1]
         ends_within = n and before + n < found.num_rows and groups[before + n - 1] == groups[before + n]
@@ -124,7 +124,7 @@ def _same_as_next(values: pa.Array) -> np.ndarray:
 
 def _with_attributes(engine: Engine, reading: Reading, found: pa.Table, question: Question, kept: RunRows) -> pa.Table:
     """The page with its attributes: from rows kept by run, or where these don't have them from the views."""
-    numbers = one_chunk(found.column("number"))
+    numbers = one_array(found.column("number"))
     is_kept = kept.found if KEPT_ATTRIBUTES.keys() >= set(question.attributes) else np.zeros(len(numbers), dtype=bool)
     pieces = []
     if is_kept.any():
@@ -137,7 +137,7 @@ def _with_attributes(engine: Engine, reading: Reading, found: pa.Table, question
     if len(pieces) == 2:
         pieces[0] = pieces[0].cast(pieces[1].schema)
     rows = pa.concat_tables(pieces)
-    places = pc.index_in(numbers, value_set=one_chunk(rows.column("number")))
+    places = pc.index_in(numbers, value_set=one_array(rows.column("number")))
     rows = rows.take(places).drop_columns(["number"])
     for name in found.column_names[::-1]:
         rows = rows.add_column(0, name, found.column(name))

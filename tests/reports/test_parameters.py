@@ -161,6 +161,6 @@ def test_each_default_of_nothing_is_used() -> None:
 @pytest.mark.spark
 def test_spark_answers_a_report_alike(warehouse: Warehouse, spark: Any) -> None:
     asked = {"metric": "loss", "output_format": "arrow"}
-    assert warehouse.report("seeds", engine="spark", spark=spark, **asked).to_pylist() == (
+    assert warehouse.report("seeds", engine=spark, **asked).to_pylist() == (
         warehouse.report("seeds", **asked).to_pylist()
     )
