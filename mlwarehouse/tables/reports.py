@@ -125,8 +125,8 @@ def report_spec(name: str) -> ReportSpec:
         return ReportSpec(name, spec.purpose, spec.grain, (), spec.columns, (name,), f"SELECT {columns} FROM {name}")
     if name not in PARAMETRIC:
         raise KeyError(name)
-    spec = parse_report(name, _text(f"{name}.sql"))
-    return replace(spec, depends=tuple(d for d in _needed(spec) if d not in PARTS), sql=_with_parts(spec))
+    written = parse_report(name, _text(f"{name}.sql"))
+    return replace(written, depends=tuple(d for d in _needed(written) if d not in PARTS), sql=_with_parts(written))
 
 
 @cache
