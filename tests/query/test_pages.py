@@ -24,7 +24,7 @@ N_RUNS = 48
 START = dt.datetime(2026, 3, 1, tzinfo=dt.UTC)
 
 
-def events(rng: random.Random, numbers: range, *, first_seq: int) -> dict[str, list[dict[str, Any]]]:
+def events(rng: random.Random, numbers: range, *, first_seq: int, n_starts: int = 3) -> dict[str, list[dict[str, Any]]]:
     """Runs of few start times and few values, so that many are equal; written in any order."""
     rows: dict[str, list[dict[str, Any]]] = {n: [] for n in ("run_events", "param_events", "tag_events", "metrics")}
     seq = first_seq
@@ -36,7 +36,7 @@ def events(rng: random.Random, numbers: range, *, first_seq: int) -> dict[str, l
 
     for number in rng.sample(numbers, len(numbers)):
         run_id = f"{number * 7919 % 1000:03d}"
-        at = START + dt.timedelta(hours=rng.randrange(3))
+        at = START + dt.timedelta(hours=rng.randrange(n_starts))
         add(
             "run_events", run_id=run_id, kind="started", experiment_id=str(1 + number % 2), name=f"r{number}",
             status="RUNNING", actor="ana", event_at=at,
@@ -157,6 +157,26 @@ def test_the_best_are_found_before_the_runs_are_looked_at(pair, monkeypatch, spa
     n_found = sum(outcome is not None for outcome in outcomes)
     assert len(outcomes) == 36
     assert n_found == 36 if spare == 100 else 0 < n_found < 36
+
+
+def test_of_runs_that_are_equal_the_latest_are_the_best(tmp_path, monkeypatch):
+    engine = EmbeddedEngine(tmp_path / "tables")
+    engine.create_tables(TABLES)
+    fill(engine, EXPERIMENTS)
+    rows = events(random.Random(1), range(N_RUNS), first_seq=10, n_starts=100_000)
+    shared = {"key": "same", "step": 1, "value": 1.0, "event_at": START, "attempt": 0, "recorded_at": START}
+    ids = {row["run_id"] for row in rows["run_events"]}
+    rows["metrics"] += [{"run_id": r, **shared, "writer_id": "u", "writer_seq": int(r)} for r in sorted(ids)]
+    fill(engine, rows)
+    question = {"filter_string": "metrics.same > 0", "order_by": ["metrics.same"], "run_view_type": 3}
+    whole = ask(engine, **question).run_id.tolist()
+    assert len(whole) == N_RUNS
+    refresh(engine.tables, least_rows=1)
+    assert engine.keeps_rows(engine.with_kept(Reading()))
+    monkeypatch.setattr(best, "SPARE", 0)
+    for size, offset in ((1, 0), (5, 0), (5, 7), (40, 3), (N_RUNS, 0)):
+        assert ask(engine, max_results=size, offset=offset, **question).run_id.tolist() == whole[offset : offset + size]
+    engine.close()
 
 
 def test_pages_put_together_have_each_run_once(pair):
