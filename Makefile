@@ -22,8 +22,8 @@ test: setup lint  ## Run every test: real Delta tables, Spark, HTTP and Chromium
 cover: PYTEST_ARGS += --cov --cov-report=term:skip-covered
 cover: test  ## The same, and say which lines no test has run; takes longer
 
-soak: setup  ## Run the fault tests for long: hundreds of kills, power cuts, sixteen processes for a minute
-	@MLWAREHOUSE_SOAK=1 $(PYTHON_BIN) -m pytest tests/faults tests/maintenance -s
+soak: setup  ## Run the tests of faults for hours: hundreds of kills and power cuts, an hour of training and reading
+	@MLWAREHOUSE_SOAK=1 $(PYTHON_BIN) -m pytest tests/faults tests/maintenance tests/s3 tests/contracts tests/registry tests/ingest/test_drain.py -s
 
 lint: setup  ## Check style, types and the direction of imports
 	@.venv/bin/ruff check .
