@@ -101,14 +101,16 @@ class Engine(Protocol):
         """Create the tables that aren't there; bring older ones up to the declared schema version."""
         ...
 
-    def append(self, spec: TableSpec, rows: Any, *, txns: Sequence[Txn] = ()) -> Appended:
+    def append(self, spec: TableSpec, rows: Any, *, txns: Sequence[Txn] = (), holding: Sequence[Txn] = ()) -> Appended:
         """Append rows durably and, with `txns`, exactly once.
 
         Args:
             spec: The table.
             rows: `pyarrow.Table` (each engine) or the engine's own frame, with the table's columns in any order.
-            txns: Transaction numbers that go into the same commit. If the table has reached the first one's number,
-                nothing is added.
+            txns: Transaction numbers that go into the same commit. If the table has reached any of them, nothing is
+                added.
+            holding: Numbers that this append was decided on. If one isn't the last that its application recorded, 0
+                where it recorded none, nothing is added.
 
         Returns:
             What happened.

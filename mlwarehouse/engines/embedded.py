@@ -72,7 +72,7 @@ class EmbeddedEngine:
         """See `Engine.create_tables`."""
         self.tables.create(specs)
 
-    def append(self, spec: TableSpec, rows: Any, *, txns: Sequence[Txn] = ()) -> Appended:
+    def append(self, spec: TableSpec, rows: Any, *, txns: Sequence[Txn] = (), holding: Sequence[Txn] = ()) -> Appended:
         """See `Engine.append`; ``rows`` is a `pyarrow.Table`."""
         if not isinstance(rows, pa.Table):
             raise CastError(f"Rows for table `{spec.name}` must be a pyarrow.Table; got {type(rows).__name__}.")
@@ -81,10 +81,10 @@ class EmbeddedEngine:
             return Appended(self.version(spec), applied=False, n_rows=0)
         place = self.tables.place(spec)
         try:
-            files = [embedded_commit.stage(place, rows)] if rows.num_rows else []
+            files = [embedded_commit.stage(place, rows, row_group_rows=spec.row_group_rows)] if rows.num_rows else []
         except OSError as error:
             raise StorageError(f"Table `{spec.name}` in `{place.uri}` couldn't be written: {error}") from error
-        return embedded_commit.commit(place, spec, files, txns, log=self.tables.log(spec))
+        return embedded_commit.commit(place, spec, files, txns, holding=holding, log=self.tables.log(spec))
 
     def has_applied(self, spec: TableSpec, txns: Sequence[Txn]) -> bool:
         """See `EmbeddedTables.has_applied`."""

@@ -41,14 +41,13 @@ from mlwarehouse.engines.embedded_stats import column_stats
 from mlwarehouse.errors import StorageError
 from mlwarehouse.storage import LocalStorage, Storage, storage_of
 from mlwarehouse.tables import TableSpec
+from mlwarehouse.tables.spec import ROW_GROUP_ROWS
 
 RETRIES = 100
 """Conflicts with commits of other application ids that delta-rs itself rebases over."""
 
 MAX_TRIES = 200
 """How often a commit starts over after a conflict: with the pauses between, more than half a minute."""
-
-ROW_GROUP_ROWS = 256 * 1024
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -70,13 +69,16 @@ class StagedFile:
     stats: str
 
 
-def stage(place: Path | Storage, rows: pa.Table, *, prefix: str = "part") -> StagedFile:
+def stage(
+    place: Path | Storage, rows: pa.Table, *, prefix: str = "part", row_group_rows: int = ROW_GROUP_ROWS
+) -> StagedFile:
     """Write rows as one synced Parquet file into a table's folder, without making it part of the table.
 
     Args:
         place: The table's folder.
         rows: The rows, in the table's Arrow schema.
         prefix: What the file's name begins with, so that the files of one job can be told from others.
+        row_group_rows: See `TableSpec`.
 
     Raises:
         OSError: It couldn't be written.
@@ -93,7 +95,7 @@ def stage(place: Path | Storage, rows: pa.Table, *, prefix: str = "part") -> Sta
                 rows,
                 out,
                 compression="zstd",
-                row_group_size=ROW_GROUP_ROWS,
+                row_group_size=row_group_rows,
                 use_dictionary=dictionaries,
                 # Without Arrow's own schema in the footer: dictionary-encoded text is text for every reader.
                 store_schema=False,
@@ -154,6 +156,7 @@ def commit(
     files: Sequence[StagedFile],
     txns: Sequence[Txn],
     *,
+    holding: Sequence[Txn] = (),
     log: TableLog | None = None,
 ) -> Appended:
     """Make staged files part of a table, durably and at most once.
@@ -161,8 +164,9 @@ def commit(
     Args:
         place: The table's folder.
         spec: The table.
-        files: What `stage`, or Spark, has put there. They are removed when the transaction is in the table already.
-        txns: Transaction numbers to record; the first decides whether this commit is there already.
+        files: What `stage`, or Spark, has put there. They are removed when nothing is added.
+        txns: Transaction numbers to record; if the table has reached one of them, nothing is added.
+        holding: See `Engine.append`.
         log: The table's log, as it is known from the commits before; None for one commit.
 
     Returns:
@@ -173,10 +177,10 @@ def commit(
     """
     storage = storage_of(place)
     if not isinstance(storage, LocalStorage):
-        return _commit_there(storage, spec, files, txns)
+        return _commit_there(storage, spec, files, txns, holding)
     log = log or TableLog(storage.folder("A log that is followed"))
     try:
-        version = log.commit(_entry_of(spec, files), txns)
+        version = log.commit(_entry_of(spec, files), txns, holding)
         if version is None:
             for f in files:
                 storage.delete(f.path)
@@ -220,7 +224,13 @@ def _marks(spec: TableSpec) -> dict[str, str]:
     return {"mlwarehouse": __version__, "schema_version": str(spec.version)}
 
 
-def _commit_there(storage: Storage, spec: TableSpec, files: Sequence[StagedFile], txns: Sequence[Txn]) -> Appended:
+def _commit_there(
+    storage: Storage,
+    spec: TableSpec,
+    files: Sequence[StagedFile],
+    txns: Sequence[Txn],
+    holding: Sequence[Txn],
+) -> Appended:
     """See `commit`: in an object store."""
     now_ms = time.time_ns() // 1_000_000
     actions: list[AddAction | RemoveAction] = [
@@ -231,8 +241,9 @@ def _commit_there(storage: Storage, spec: TableSpec, files: Sequence[StagedFile]
     ]
     properties = CommitProperties(
         app_transactions=[Transaction(t.app_id, t.version) for t in txns],
-        # Where an answer may get lost, delta-rs would take its own commit for another's and add the same once more.
-        max_commit_retries=RETRIES if txns or storage.creates_exclusively else 0,
+        # Where an answer may get lost, delta-rs would take its own commit for another's and add the same once more; and
+        # it doesn't look at numbers that are only held.
+        max_commit_retries=RETRIES if (txns or storage.creates_exclusively) and not holding else 0,
         custom_metadata=_marks(spec),
     )
     tries = 0
@@ -243,7 +254,8 @@ def _commit_there(storage: Storage, spec: TableSpec, files: Sequence[StagedFile]
             table = open_table(storage)
             if before is not None and _has_commit_of(storage, files, before, table.version()):
                 break
-            if txns and has_reached(table.transaction_version(txns[0].app_id), txns[0]):
+            is_reached = any(has_reached(table.transaction_version(t.app_id), t) for t in txns)
+            if is_reached or any((table.transaction_version(t.app_id) or 0) != t.version for t in holding):
                 for f in files:
                     storage.delete(f.path)
                 return Appended(table.version(), applied=False, n_rows=0)

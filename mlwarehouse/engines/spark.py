@@ -60,7 +60,7 @@ class SparkEngine:
         """See `Engine.create_tables`."""
         self._embedded.create_tables(specs)
 
-    def append(self, spec: TableSpec, rows: Any, *, txns: Sequence[Txn] = ()) -> Appended:
+    def append(self, spec: TableSpec, rows: Any, *, txns: Sequence[Txn] = (), holding: Sequence[Txn] = ()) -> Appended:
         """See `Engine.append`; ``rows`` is a `pyarrow.Table` or a Spark `DataFrame`, batch or of `foreachBatch`.
 
         A frame is computed once, by the tasks that write it. When a task fails nothing is added.
@@ -68,7 +68,7 @@ class SparkEngine:
         from pyspark.sql import DataFrame
 
         if isinstance(rows, pa.Table):
-            return self._embedded.append(spec, rows, txns=txns)
+            return self._embedded.append(spec, rows, txns=txns, holding=holding)
         if not isinstance(rows, DataFrame):
             raise CastError(
                 f"Rows for table `{spec.name}` must be a pyarrow.Table or a Spark DataFrame; got {type(rows).__name__}."
@@ -77,7 +77,8 @@ class SparkEngine:
             return Appended(self.version(spec), applied=False, n_rows=0)
         folder = self._embedded.tables.path(spec)
         files = stage_frame(folder, spec, rows)
-        return embedded_commit.commit(folder, spec, files, txns, log=self._embedded.tables.log(spec))
+        log = self._embedded.tables.log(spec)
+        return embedded_commit.commit(folder, spec, files, txns, holding=holding, log=log)
 
     def version(self, spec: TableSpec) -> int:
         """See `Engine.version`."""
