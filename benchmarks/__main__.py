@@ -9,7 +9,7 @@ import platform
 import tempfile
 from pathlib import Path
 
-from benchmarks import bulk, commit_rate, flat_commits, log_cost, log_ten, million, search, training_loop
+from benchmarks import bulk, commit_rate, flat_commits, log_cost, log_ten, many_models, million, search, training_loop
 from benchmarks.harness import Benchmark, run_benchmark
 from benchmarks.stores import VARIABLE
 
@@ -22,6 +22,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     flat_commits.BENCHMARK,
     search.BENCHMARK,
     *million.BENCHMARKS,
+    *many_models.BENCHMARKS,
 )
 
 HEAD = "| work | side | median | ratio to us | peak memory | bar |\n| --- | --- | --- | --- | --- | --- |"

@@ -6,7 +6,7 @@ An engine appends to the declared tables and answers `SELECT`s over tables and v
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -31,6 +31,19 @@ class Txn:
 
     app_id: str
     version: int
+
+
+@dataclass(frozen=True)
+class Late:
+    """What goes into a commit whose rows are written.
+
+    Attributes:
+        txns: See `Engine.append`.
+        holding: See `Engine.append`.
+    """
+
+    txns: Sequence[Txn] = ()
+    holding: Sequence[Txn] = ()
 
 
 @dataclass(frozen=True)
@@ -118,6 +131,25 @@ class Engine(Protocol):
         Raises:
             CastError: A column is missing or unknown, or a value doesn't fit its declared type without loss.
             StorageError: The write failed; nothing was added.
+        """
+        ...
+
+    def append_late(self, spec: TableSpec, rows: Any, decide: Callable[[], Late | None]) -> Appended:
+        """Append rows whose transactions are decided once the rows are written, and anew after each refusal.
+
+        For many rows, which take longer to write than others leave a table alone.
+
+        Args:
+            spec: The table.
+            rows: As for `append`.
+            decide: Says what goes into the commit; None gives up, and nothing is added. What it raises is passed on.
+
+        Returns:
+            What happened.
+
+        Raises:
+            CastError: As for `append`.
+            StorageError: As for `append`.
         """
         ...
 

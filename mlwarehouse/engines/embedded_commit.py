@@ -20,7 +20,7 @@ import random
 import re
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +34,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
 from mlwarehouse._version import __version__
-from mlwarehouse.engines.base import Appended, Txn
+from mlwarehouse.engines.base import Appended, Late, Txn
 from mlwarehouse.engines.embedded_follow import CHECKPOINT_INTERVAL, TableLog, has_reached, open_table
 from mlwarehouse.engines.embedded_log import Action
 from mlwarehouse.engines.embedded_stats import column_stats
@@ -158,6 +158,7 @@ def commit(
     *,
     holding: Sequence[Txn] = (),
     log: TableLog | None = None,
+    keep: bool = False,
 ) -> Appended:
     """Make staged files part of a table, durably and at most once.
 
@@ -168,6 +169,7 @@ def commit(
         txns: Transaction numbers to record; if the table has reached one of them, nothing is added.
         holding: See `Engine.append`.
         log: The table's log, as it is known from the commits before; None for one commit.
+        keep: Leave the files there when nothing is added.
 
     Returns:
         The version, and whether this call added the files.
@@ -177,13 +179,12 @@ def commit(
     """
     storage = storage_of(place)
     if not isinstance(storage, LocalStorage):
-        return _commit_there(storage, spec, files, txns, holding)
+        return _commit_there(storage, spec, files, txns, holding, keep=keep)
     log = log or TableLog(storage.folder("A log that is followed"))
     try:
         version = log.commit(_entry_of(spec, files), txns, holding)
-        if version is None:
-            for f in files:
-                storage.delete(f.path)
+        if version is None and not keep:
+            _remove(storage, files)
     except (DeltaError, OSError) as error:
         raise StorageError(f"Table `{spec.name}` in `{storage.uri}` couldn't be written: {reason(error)}") from error
     if version is None:
@@ -230,6 +231,8 @@ def _commit_there(
     files: Sequence[StagedFile],
     txns: Sequence[Txn],
     holding: Sequence[Txn],
+    *,
+    keep: bool,
 ) -> Appended:
     """See `commit`: in an object store."""
     now_ms = time.time_ns() // 1_000_000
@@ -256,8 +259,8 @@ def _commit_there(
                 break
             is_reached = any(has_reached(table.transaction_version(t.app_id), t) for t in txns)
             if is_reached or any((table.transaction_version(t.app_id) or 0) != t.version for t in holding):
-                for f in files:
-                    storage.delete(f.path)
+                if not keep:
+                    _remove(storage, files)
                 return Appended(table.version(), applied=False, n_rows=0)
             before = table.version()
             table.create_write_transaction(actions, mode="append", schema=table.schema(), commit_properties=properties)
@@ -286,6 +289,61 @@ def _commit_there(
     after = table.version()
     sync_log(storage, before, after)
     return Appended(after, applied=True, n_rows=sum(f.n_rows for f in files))
+
+
+def _remove(storage: Storage, files: Sequence[StagedFile]) -> None:
+    for f in files:
+        storage.delete(f.path)
+
+
+def commit_late(
+    place: Storage,
+    spec: TableSpec,
+    rows: pa.Table,
+    decide: Callable[[], Late | None],
+    *,
+    log: Callable[[], TableLog | None],
+) -> Appended:
+    """See `Engine.append_late`.
+
+    Args:
+        place: The table's folder.
+        spec: The table.
+        rows: The rows, in the table's Arrow schema.
+        decide: Says what goes into the commit.
+        log: The table's log, up to date.
+
+    Raises:
+        StorageError: It failed; nothing was added, unless the message says that this isn't known.
+    """
+    log()
+    files: list[StagedFile] = []
+    in_doubt = False
+    try:
+        files.append(stage(place, rows, row_group_rows=spec.row_group_rows))
+        for tries in range(MAX_TRIES):
+            late = decide()
+            if late is None:
+                break
+            in_doubt = True
+            done = commit(place, spec, files, late.txns, holding=late.holding, log=log(), keep=True)
+            if done.applied:
+                return done
+            in_doubt = False
+            time.sleep(random.uniform(0, min(0.01 * tries, 0.5)))
+        else:
+            raise StorageError(
+                f"Table `{spec.name}` in `{place.uri}` was written by others {MAX_TRIES} times while this commit was "
+                "tried, so nothing was added; try again later."
+            )
+    except OSError as error:
+        raise StorageError(f"Table `{spec.name}` in `{place.uri}` couldn't be written: {error}") from error
+    except BaseException:
+        if not in_doubt:
+            _remove(place, files)
+        raise
+    _remove(place, files)
+    return Appended(open_table(place).version(), applied=False, n_rows=0)
 
 
 def _has_commit_of(storage: Storage, files: Sequence[StagedFile], before: int, after: int) -> bool:

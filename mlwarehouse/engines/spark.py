@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ import pyarrow as pa
 from sqlglot import exp
 
 from mlwarehouse.engines import embedded_commit
-from mlwarehouse.engines.base import Appended, Reading, RunRows, Txn
+from mlwarehouse.engines.base import Appended, Late, Reading, RunRows, Txn
 from mlwarehouse.engines.casting import plain_types
 from mlwarehouse.engines.embedded import EmbeddedEngine
 from mlwarehouse.engines.embedded_sql import COMMIT_VERSION
@@ -79,6 +79,10 @@ class SparkEngine:
         files = stage_frame(folder, spec, rows)
         log = self._embedded.tables.log(spec)
         return embedded_commit.commit(folder, spec, files, txns, holding=holding, log=log)
+
+    def append_late(self, spec: TableSpec, rows: Any, decide: Callable[[], Late | None]) -> Appended:
+        """See `Engine.append_late`; ``rows`` is a `pyarrow.Table`."""
+        return self._embedded.append_late(spec, rows, decide)
 
     def version(self, spec: TableSpec) -> int:
         """See `Engine.version`."""

@@ -18,7 +18,7 @@ import time
 import uuid
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from mlwarehouse.engines.base import Engine, Reading, Txn
 from mlwarehouse.errors import ConcurrentChangeError, InvalidInputError, NotFoundError, WarehouseError
@@ -39,6 +39,8 @@ MAX_SPREAD = 4
 
 MAX_WAIT_S = 0.1
 """The longest duration that counts for that: the first try of a process also loads libraries."""
+
+T = TypeVar("T")
 
 Tables = Sequence[tuple[Sequence[Event], str]]
 """Events to append, and who writes them."""
@@ -64,6 +66,42 @@ class Ledger(Archive):
         self._clock = clock
         self._writer_id = f"registry:{uuid.uuid4().hex}"
         self._writer_seq = itertools.count()
+
+    @property
+    def engine(self) -> Engine:
+        """The engine."""
+        return self._engine
+
+    @property
+    def actor(self) -> str:
+        """In whose name things are changed."""
+        return self._actor
+
+    def now(self) -> dt.datetime:
+        """The time (UTC)."""
+        return self._clock()
+
+    def bulk(self, asked: str, detail: Mapping[str, Any], work: Callable[[], T]) -> T:
+        """Do what changes many models, and put it into `audit`.
+
+        Args:
+            asked: What it is asked of.
+            detail: What was asked for.
+            work: Does it.
+
+        Raises:
+            InvalidInputError: This ledger looks at the past.
+            WarehouseError: What `work` raised.
+        """
+        self._refuse_past("bulk_register")
+        try:
+            done = work()
+        except WarehouseError as refusal:
+            reason = _json({**detail, "reason": str(refusal)})
+            self._audit(Decision(self._actor, "bulk_register", asked, "refused", reason))
+            raise
+        self._audit_allowed(Decision(self._actor, "bulk_register", asked, "allowed", _json(detail)))
+        return done
 
     def change(
         self,
@@ -159,10 +197,7 @@ class Ledger(Archive):
         attempt: Callable[[], tuple[Tables, ModelState]],
         detail: Mapping[str, Any],
     ) -> ModelState:
-        if self._reading is not None:
-            raise InvalidInputError(
-                f"`{action}` was asked of the registry's past, which can't be changed; ask it of the registry itself."
-            )
+        self._refuse_past(action)
         buckets = sorted({bucket_of(name) for name in names})
         for tries in range(MAX_TRIES):
             began = time.monotonic()
@@ -182,6 +217,12 @@ class Ledger(Archive):
             f"`{asked}` was changed by others {MAX_TRIES} times while this change was decided, so it wasn't recorded; "
             "try again later."
         )
+
+    def _refuse_past(self, action: str) -> None:
+        if self._reading is not None:
+            raise InvalidInputError(
+                f"`{action}` was asked of the registry's past, which can't be changed; ask it of the registry itself."
+            )
 
     def _rows(self, tables: Tables) -> Any:
         import pyarrow as pa

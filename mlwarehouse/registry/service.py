@@ -11,6 +11,7 @@ from mlwarehouse.engines.base import Engine, Reading
 from mlwarehouse.entities import ModelComment, ModelVersion, RegisteredModel
 from mlwarehouse.errors import InvalidInputError
 from mlwarehouse.registry import names, rules
+from mlwarehouse.registry.bulk import BulkRegistered, bulk_register
 from mlwarehouse.registry.events import Change
 from mlwarehouse.registry.fold import ModelState
 from mlwarehouse.registry.ledger import Ledger
@@ -106,6 +107,29 @@ class Registry(Looking):
         decide = partial(rules.create_version, **arguments)
         state = self._change("create_model_version", name, None, decide, arguments, comment)
         return state.model_version(state.last_version)
+
+    def bulk_register(self, versions: Any, *, source_id: str, comment: str | None = None) -> BulkRegistered:
+        """Register many versions of many models at once: one commit, all of them or none.
+
+        Args:
+            versions: An Arrow, pandas or Polars table, or lists by column name. Columns, all text: ``name``,
+                ``source``, and where wanted ``run_id``, ``digest``, ``description``, ``stage`` and ``alias``, null for
+                none. Models that aren't there are made; versions of one are numbered in the order of their rows.
+            source_id: Names these versions, such as the file they come from: under one id they are registered once.
+            comment: Why, in the actor's words.
+
+        Returns:
+            What was done; ``is_new`` is False when the source id was there, and then nothing was added.
+
+        Raises:
+            InvalidInputError: A column is missing, unknown or not text, or has what can't be; nothing was added.
+            StorageError: The commit failed; nothing was added.
+        """
+        return self._ledger.bulk(
+            f"models:/ of {source_id}",
+            {"source_id": source_id, "comment": comment},
+            lambda: bulk_register(self._ledger, versions, source_id, comment),
+        )
 
     def set_model_alias(
         self,
