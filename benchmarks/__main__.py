@@ -17,6 +17,7 @@ from benchmarks import (
     growth,
     log_cost,
     log_ten,
+    many_models,
     many_points,
     million,
     search,
@@ -34,9 +35,13 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     flat_commits.BENCHMARK,
     search.BENCHMARK,
     *million.BENCHMARKS,
+<<<<<<< HEAD
     cold_run.BENCHMARK,
     growth.BENCHMARK,
     many_points.BENCHMARK,
+=======
+    *many_models.BENCHMARKS,
+>>>>>>> part-registry
 )
 
 HEAD = "| work | side | median | ratio to us | peak memory | bar |\n| --- | --- | --- | --- | --- | --- |"

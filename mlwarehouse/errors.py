@@ -15,6 +15,7 @@ The tree::
     │   ├── ParamConflictError       a param set twice with another value
     │   ├── RunFinishedError         logging to a run that has ended
     │   └── ConcurrentChangeError    somebody else's change came first
+    ├── PermissionDeniedError        the actor may not do this
     ├── StorageError                 reading or writing the tables failed
     │   ├── NotAWarehouseError       a folder that holds something else
     │   ├── StoreRefusedError        the artifact store takes no file: full, read-only, failing or away
@@ -115,6 +116,13 @@ class ConcurrentChangeError(ConflictError):
     """Another writer's change to the same thing was recorded first; nothing of this one was."""
 
     code = "RESOURCE_CONFLICT"
+
+
+class PermissionDeniedError(WarehouseError):
+    """The actor may not do this; the message says who may."""
+
+    code = "PERMISSION_DENIED"
+    http_status = 403
 
 
 class StorageError(WarehouseError):

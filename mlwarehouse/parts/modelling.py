@@ -86,22 +86,6 @@ class Modelling(Recording, Asking):
         """One registered model; with `as_of` or `at` (see `reading`) as it was."""
         return self.registry_at(as_of=as_of, at=at).get_registered_model(name)
 
-    def search_model_versions(
-        self, filter_string: str = "", *, as_of: Any = None, at: Snapshot | str | None = None
-    ) -> list[ModelVersion]:
-        """Versions, newest first.
-
-        Args:
-            filter_string: Such as ``name = 'sentiment'`` or ``run_id = '...'``; empty for all.
-            as_of: Only what was recorded by then, see `reading`.
-            at: A snapshot, its text, or the name of a kept one.
-        """
-        return self.registry_at(as_of=as_of, at=at).search_model_versions(filter_string)
-
-    def search_registered_models(self, *, as_of: Any = None, at: Snapshot | str | None = None) -> list[RegisteredModel]:
-        """All registered models, by name; with `as_of` or `at` (see `reading`) those that there were."""
-        return self.registry_at(as_of=as_of, at=at).search_registered_models()
-
     def model_history(self, name: str, *, as_of: Any = None, at: Snapshot | str | None = None) -> tuple[Event, ...]:
         """Everything that ever happened to the registered models of a name, oldest first.
 
