@@ -19,7 +19,7 @@ from mlwarehouse.engines.embedded import EmbeddedEngine
 from mlwarehouse.engines.embedded_kept import PREFIX, Kept
 from mlwarehouse.engines.locked_wire import Relation
 from mlwarehouse.engines.render import Compiled, compiled
-from mlwarehouse.errors import SqlError
+from mlwarehouse.errors import SqlError, within_depth
 from mlwarehouse.tables import TABLES_BY_NAME
 from mlwarehouse.tables.states import STATES
 
@@ -63,14 +63,12 @@ def prepare(
         SqlError: The question names something that isn't there, or is nested too deeply.
         StorageError: A table can't be read.
     """
-    try:
+    with within_depth(SqlError, TOO_DEEP):
         ready = compiled(
             question, dialect="duckdb", prefix=PREFIX, kept=None if reading.kept is None else reading.kept.unsettled
         )
         if ready.tables <= TABLES_BY_NAME.keys():
             ready = compiled(question, dialect="duckdb", prefix=PREFIX)
-    except RecursionError:
-        raise SqlError(TOO_DEEP) from None
     scopes = None if experiment_ids is None else _scopes(engine, reading, ready, experiment_ids)
     relations = []
     for name in sorted(ready.tables):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlwarehouse.errors import InvalidInputError, did_you_mean
 from mlwarehouse.parts.base import means_spark
-from mlwarehouse.parts.modelling import FoundModel, Modelling
+from mlwarehouse.parts.packaging import FoundModel, Packaging
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -40,7 +40,7 @@ class Scored:
     table_version: int
 
 
-class Predicting(Modelling):
+class Predicting(Packaging):
     """Models over tables: as Spark columns, and as rows of `predictions`."""
 
     def spark(self, *, master: str | None = None, config: Mapping[str, str] | None = None) -> SparkSession:

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from mlwarehouse.engines.arrays import one_array
 from mlwarehouse.engines.base import Engine, Reading
 from mlwarehouse.entities import ViewType
-from mlwarehouse.errors import FilterError, InvalidInputError, NotFoundError
+from mlwarehouse.errors import FilterError, InvalidInputError, NotFoundError, within_depth
 from mlwarehouse.query.columns import WILDCARDS, Columns, read_columns
 from mlwarehouse.query.experiments import resolve_experiments
 from mlwarehouse.query.fields import AT_STEP, Kind
@@ -31,7 +31,10 @@ UnknownKeys = Literal["error", "ignore"]
 _PAIRS: tuple[Kind, ...] = ("param", "tag")
 _SINGULAR: dict[str, Kind] = {"metrics": "metric", "params": "param", "tags": "tag"}
 
+TOO_DEEP = "The filter is too long or nested too deeply; write the values of one name as a list, as in IN ('a', 'b')."
 
+
+@within_depth(FilterError, TOO_DEEP)
 def search_runs(
     engine: Engine,
     reading: Reading | None = None,
