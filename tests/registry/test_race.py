@@ -1,15 +1,19 @@
-"""Many processes on one model: numbers without gaps or repeats, and nothing acknowledged is lost."""
+"""Many processes on one model: numbers without gaps or repeats, and nothing acknowledged is lost.
+
+``MLWAREHOUSE_SOAK=1`` has each register a hundred versions.
+"""
 
 from __future__ import annotations
 
 import multiprocessing
+import os
 from pathlib import Path
 
 from mlwarehouse.engines.embedded import EmbeddedEngine
 from mlwarehouse.registry import Registry, Search
 
 PROCESSES = 8
-VERSIONS = 10
+VERSIONS = 100 if os.environ.get("MLWAREHOUSE_SOAK") else 10
 
 
 def _register(tables: str, who: int, start, results) -> None:
@@ -38,7 +42,7 @@ def test_eight_processes_number_their_versions_without_gaps_or_repeats(engine, r
     for process in processes:
         process.start()
     start.set()
-    answers = [results.get(timeout=120) for _ in processes]
+    answers = [results.get(timeout=600) for _ in processes]
     for process in processes:
         process.join()
         assert process.exitcode == 0
