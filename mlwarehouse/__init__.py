@@ -44,6 +44,7 @@ from mlwarehouse.fluent import (
     log_params,
     log_text,
     metric_history,
+    register,
     register_model,
     report,
     reports,
@@ -61,7 +62,9 @@ from mlwarehouse.fluent import (
     spark_udf,
     sql,
     start_run,
+    thrift_server,
     transition_model_version_stage,
+    unregister,
 )
 from mlwarehouse.warehouse import Warehouse
 
@@ -104,6 +107,7 @@ __all__ = [
     "log_params",
     "log_text",
     "metric_history",
+    "register",
     "register_model",
     "report",
     "reports",
@@ -121,7 +125,9 @@ __all__ = [
     "spark_udf",
     "sql",
     "start_run",
+    "thrift_server",
     "transition_model_version_stage",
+    "unregister",
 ]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import time
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,28 +40,6 @@ class Scored:
 
 class Predicting(Modelling):
     """Models over tables: as Spark columns, and as rows of `predictions`."""
-
-    def spark(self, *, master: str | None = None, config: Mapping[str, str] | None = None) -> SparkSession:
-        """A Spark session in which every table and view stands under its plain name.
-
-        What this machine has logged is committed first; queries see later commits too.
-
-        Args:
-            master: Spark's master; None means all cores of this machine.
-            config: Further settings of Spark.
-
-        Raises:
-            MissingDependencyError: pyspark, Java or Delta's jars are missing; it says how to get them.
-            InvalidInputError: The warehouse is in an object store; it says what can be done instead.
-        """
-        from mlwarehouse.engines.spark import register
-        from mlwarehouse.engines.spark_session import build_session
-
-        tables = self.tables_for_spark()
-        session = build_session(master=master, config=config, settings=self.settings)
-        self.flush()
-        register(session, tables)
-        return session
 
     def spark_udf(
         self,
@@ -247,8 +224,9 @@ class Predicting(Modelling):
     def _spark_table(self, path: Path) -> tuple[Any, int | None]:
         """A table by path as a Spark frame, and its Delta version."""
         from mlwarehouse.engines.embedded_files import delta_version
+        from mlwarehouse.engines.spark_session import build_session
 
-        session = self.spark()
+        session = build_session(settings=self.settings)
         if path.suffix == ".parquet":
             return session.read.parquet(str(path)), None
         if path.suffix == ".csv":
