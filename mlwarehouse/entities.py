@@ -149,6 +149,7 @@ class ModelVersion(Displayed):
     aliases: tuple[str, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
     last_updated_timestamp: int | None = None
+    parent: str | None = None
 
     @property
     def uri(self) -> str:
@@ -188,6 +189,29 @@ class RegisteredModel(Displayed):
             "description": self.description,
             "tags": self.tags,
         }
+
+
+@dataclass(frozen=True)
+class ModelComment:
+    """A comment on a registered model, or on one of its versions.
+
+    Attributes:
+        comment_id: Its number within the model.
+        name: The registered model.
+        version: The version; None for the model.
+        text: Markdown.
+        user_id: Who wrote it.
+        creation_timestamp: When, milliseconds since the epoch (UTC).
+        last_updated_timestamp: When it was last edited.
+    """
+
+    comment_id: int
+    name: str
+    version: int | None
+    text: str
+    user_id: str | None
+    creation_timestamp: int
+    last_updated_timestamp: int
 
 
 SNAPSHOT_FORM = 1

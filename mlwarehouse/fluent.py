@@ -277,6 +277,11 @@ def get_model_version_by_alias(name: str, alias: str, **options: Any) -> Any:
     return get_warehouse().get_model_version_by_alias(name, alias, **options)
 
 
+def search_registered_models(filter_string: str = "", **options: Any) -> Any:
+    """Registered models; see `Warehouse.search_registered_models`."""
+    return get_warehouse().search_registered_models(filter_string, **options)
+
+
 def search_model_versions(filter_string: str = "", **options: Any) -> Any:
     """Versions of registered models; see `Warehouse.search_model_versions`."""
     return get_warehouse().search_model_versions(filter_string, **options)

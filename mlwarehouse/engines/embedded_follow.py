@@ -25,7 +25,7 @@ from deltalake.exceptions import DeltaError
 
 from mlwarehouse.disk import prepared, sync_path
 from mlwarehouse.engines.base import Txn
-from mlwarehouse.engines.embedded_log import LAST_CHECKPOINT, Action, actions_of, entry_path
+from mlwarehouse.engines.embedded_log import LAST_CHECKPOINT, Action, actions_of, checkpoint_name, entry_path
 from mlwarehouse.errors import StorageError
 from mlwarehouse.storage import LocalStorage, Storage, storage_of
 
@@ -150,15 +150,16 @@ class TableLog:
             self.follow()
             return self._has(txn)
 
-    def commit(self, actions: Iterable[Action], txns: Sequence[Txn]) -> int | None:
+    def commit(self, actions: Iterable[Action], txns: Sequence[Txn], holding: Sequence[Txn] = ()) -> int | None:
         """Make actions that add files and change nothing else the table's next version, durably and at most once.
 
         Args:
             actions: The entry's content, but the transactions; no other commit's has the same.
-            txns: Transaction numbers to record; the first decides whether the commit is there already.
+            txns: Transaction numbers to record; none of them may be reached yet.
+            holding: Numbers that must be the last ones of their applications, 0 for none.
 
         Returns:
-            The version; None when the table has the first transaction already.
+            The version; None when the table has one of the transactions already, or doesn't hold what it must.
 
         Raises:
             StorageError: It failed; nothing was added, unless the message says that this isn't known.
@@ -169,7 +170,7 @@ class TableLog:
         content = b"".join(json.dumps(line, separators=(",", ":")).encode() + b"\n" for line in lines)
         log = self._folder / "_delta_log"
         with prepared(log / "entry.json", content) as entry, self._lock:
-            if not self._link(entry, content, txns):
+            if not self._link(entry, content, txns, holding):
                 return None
             try:
                 # Nothing is removed from a log before what is older than it: with the one before it, it is in place.
@@ -190,11 +191,11 @@ class TableLog:
                 self._checkpoint()
             return version
 
-    def _link(self, entry: Path, content: bytes, txns: Sequence[Txn]) -> bool:
-        """Give an entry the next free name; False when the first transaction is there already."""
+    def _link(self, entry: Path, content: bytes, txns: Sequence[Txn], holding: Sequence[Txn]) -> bool:
+        """Give an entry the next free name; False when a transaction is there already, or one isn't held any more."""
         for tries in range(MAX_TRIES):
             self.follow()
-            if txns and self._has(txns[0]):
+            if any(self._has(t) for t in txns) or any((self._recorded(t.app_id) or 0) != t.version for t in holding):
                 return False
             try:
                 os.link(entry, entry_path(self._folder, self._version + 1))
@@ -298,7 +299,7 @@ def write_checkpoint(place: Path | Storage, table: DeltaTable | None = None) -> 
     log = storage.child("_delta_log")
     # delta-rs leaves it alone where it finds the checkpoint already there.
     named = [LAST_CHECKPOINT] if log.exists(LAST_CHECKPOINT) else []
-    log.sync(f"{table.version():020d}.checkpoint.parquet", *named)
+    log.sync(checkpoint_name(table.version()), *named)
 
 
 def _is_there(folder: Path, version: int, content: bytes) -> bool:

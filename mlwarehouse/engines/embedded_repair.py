@@ -242,7 +242,7 @@ def remove_doubles(folder: Path, spec: TableSpec) -> int:
         if all(keep):
             continue
         kept = rows.filter(pa.array(keep))
-        new = [stage(folder, kept)] if kept.num_rows else []
+        new = [stage(folder, kept, row_group_rows=spec.row_group_rows)] if kept.num_rows else []
         # The record is still there once: the table says what it said, so its rows don't count as changed.
         if replace_files(folder, spec, remove=[(file.path, file.size)], add=new, purpose=PURPOSE):
             n_removed += rows.num_rows - kept.num_rows

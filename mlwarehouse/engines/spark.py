@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ import pyarrow as pa
 from sqlglot import exp
 
 from mlwarehouse.engines import embedded_commit
-from mlwarehouse.engines.base import Appended, Reading, RunRows, Txn
+from mlwarehouse.engines.base import Appended, Late, Reading, RunRows, Txn
 from mlwarehouse.engines.casting import plain_types
 from mlwarehouse.engines.embedded import EmbeddedEngine
 from mlwarehouse.engines.embedded_sql import COMMIT_VERSION
@@ -59,7 +59,7 @@ class SparkEngine:
         """See `Engine.create_tables`."""
         self._embedded.create_tables(specs)
 
-    def append(self, spec: TableSpec, rows: Any, *, txns: Sequence[Txn] = ()) -> Appended:
+    def append(self, spec: TableSpec, rows: Any, *, txns: Sequence[Txn] = (), holding: Sequence[Txn] = ()) -> Appended:
         """See `Engine.append`; ``rows`` is a `pyarrow.Table` or a Spark `DataFrame`, batch or of `foreachBatch`.
 
         A frame is computed once, by the tasks that write it. When a task fails nothing is added.
@@ -67,7 +67,7 @@ class SparkEngine:
         from pyspark.sql import DataFrame
 
         if isinstance(rows, pa.Table):
-            return self._embedded.append(spec, rows, txns=txns)
+            return self._embedded.append(spec, rows, txns=txns, holding=holding)
         if not isinstance(rows, DataFrame):
             raise CastError(
                 f"Rows for table `{spec.name}` must be a pyarrow.Table or a Spark DataFrame; got {type(rows).__name__}."
@@ -76,7 +76,12 @@ class SparkEngine:
             return Appended(self.version(spec), applied=False, n_rows=0)
         folder = self._embedded.tables.path(spec)
         files = stage_frame(folder, spec, rows)
-        return embedded_commit.commit(folder, spec, files, txns, log=self._embedded.tables.log(spec))
+        log = self._embedded.tables.log(spec)
+        return embedded_commit.commit(folder, spec, files, txns, holding=holding, log=log)
+
+    def append_late(self, spec: TableSpec, rows: Any, decide: Callable[[], Late | None]) -> Appended:
+        """See `Engine.append_late`; ``rows`` is a `pyarrow.Table`."""
+        return self._embedded.append_late(spec, rows, decide)
 
     def version(self, spec: TableSpec) -> int:
         """See `Engine.version`."""

@@ -108,6 +108,17 @@ def tag(key: str, value: str | None) -> tuple[str, str | None]:
     return key, value
 
 
+def comment_text(text: str) -> str:
+    """Check a comment's text.
+
+    Raises:
+        InvalidInputError: There is none.
+    """
+    if not isinstance(text, str) or not text.strip():
+        raise InvalidInputError(f"A comment needs a text; got {text!r}.")
+    return text
+
+
 def tags(given: Mapping[str, Any] | None) -> dict[str, str]:
     """Check tags given together.
 

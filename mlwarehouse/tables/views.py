@@ -33,6 +33,7 @@ VIEWS: tuple[str, ...] = (
     "registered_models",
     "model_aliases",
     "model_tags",
+    "model_comments",
     "lineage",
     "experiments_latest",
     "runs_latest",

@@ -6,7 +6,7 @@ import multiprocessing
 from pathlib import Path
 
 from mlwarehouse.engines.embedded import EmbeddedEngine
-from mlwarehouse.registry import Registry
+from mlwarehouse.registry import Registry, Search
 
 PROCESSES = 8
 VERSIONS = 10
@@ -45,7 +45,7 @@ def test_eight_processes_number_their_versions_without_gaps_or_repeats(engine, r
 
     acknowledged = dict(pair for mine, _ in answers for pair in mine)
     assert sorted(acknowledged) == list(range(1, PROCESSES * VERSIONS + 1))
-    versions = registry.search_model_versions("name = 'hot'")
+    versions = registry.search_model_versions(Search(on_names="model_name = 'hot'"))
     assert {v.version: v.source for v in versions} == acknowledged
 
     events = registry.history("hot")
