@@ -2,7 +2,8 @@
 
 from mlwarehouse.registry.events import Event
 from mlwarehouse.registry.fold import ModelState, VersionState, fold
+from mlwarehouse.registry.policies import Policy
 from mlwarehouse.registry.search import Page, Search
 from mlwarehouse.registry.service import Registry
 
-__all__ = ["Event", "ModelState", "Page", "Registry", "Search", "VersionState", "fold"]
+__all__ = ["Event", "ModelState", "Page", "Policy", "Registry", "Search", "VersionState", "fold"]
