@@ -35,7 +35,8 @@ A message is one sentence that says what was asked, what was found, and what to 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class WarehouseError(Exception):
@@ -189,6 +190,20 @@ class SandboxUnavailableError(WarehouseError):
     """The machine lacks what shuts in a process that runs strangers' SQL; the message says what, and what to set."""
 
     http_status = 501
+
+
+@contextmanager
+def within_depth(error: type[WarehouseError], message: str) -> Iterator[None]:
+    """Refuse what is nested too deeply to be worked through, in place of Python's own error; also a decorator.
+
+    Args:
+        error: What to raise.
+        message: What it says.
+    """
+    try:
+        yield
+    except RecursionError:
+        raise error(message) from None
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

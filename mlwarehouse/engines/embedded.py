@@ -200,7 +200,7 @@ class EmbeddedEngine:
         """
         try:
             with self._cursor() as cursor:
-                kept.prepare(cursor)
+                kept.prepare(cursor, self._connection_of_all())
                 return cursor.execute(text).to_arrow_table()
         except duckdb.Error as error:
             raise StorageError(f"Kept folds can't be read: {said(error)}") from error
@@ -231,7 +231,7 @@ class EmbeddedEngine:
         self, cursor: duckdb.DuckDBPyConnection, asked: _Asked, watch: Watch | None, *, is_stream: bool = False
     ) -> duckdb.DuckDBPyConnection:
         if asked.kept is not None:
-            asked.kept.prepare(cursor)
+            asked.kept.prepare(cursor, self._connection_of_all())
         for name in asked.question.tables & TABLES_BY_NAME.keys():
             self._attach(cursor, TABLES_BY_NAME[name], asked.reading)
         if asked.reading.now is not None:
@@ -260,6 +260,8 @@ class EmbeddedEngine:
                     config={
                         "autoinstall_known_extensions": "false",
                         "autoload_known_extensions": "false",
+                        # The system caches files, and gives the memory back.
+                        "enable_external_file_cache": "false",
                         # A name in SQL must never find a variable of the calling program.
                         "python_enable_replacements": "false",
                     }

@@ -36,7 +36,7 @@ from deltalake.transaction import AddAction, RemoveAction
 from mlwarehouse._version import __version__
 from mlwarehouse.engines.base import Appended, Late, Txn
 from mlwarehouse.engines.embedded_follow import CHECKPOINT_INTERVAL, TableLog, has_reached, open_table
-from mlwarehouse.engines.embedded_log import Action
+from mlwarehouse.engines.embedded_log import LAST_CHECKPOINT, Action, checkpoint_name, entry_name
 from mlwarehouse.engines.embedded_stats import column_stats
 from mlwarehouse.errors import StorageError
 from mlwarehouse.storage import LocalStorage, Storage, storage_of
@@ -141,13 +141,9 @@ def sync_log(place: Path | Storage, before: int, after: int) -> None:
     """
     log = storage_of(place).child("_delta_log")
     versions = range(before + 1, after + 1)
-    made = [f"{v:020d}.checkpoint.parquet" for v in versions if (v + 1) % CHECKPOINT_INTERVAL == 0]
-    made = [*made, "_last_checkpoint"] if made else []
-    log.sync(*(name for name in made if log.exists(name)), *(_entry(v) for v in versions))
-
-
-def _entry(version: int) -> str:
-    return f"{version:020d}.json"
+    made = [checkpoint_name(v) for v in versions if (v + 1) % CHECKPOINT_INTERVAL == 0]
+    made = [*made, LAST_CHECKPOINT] if made else []
+    log.sync(*(name for name in made if log.exists(name)), *(entry_name(v) for v in versions))
 
 
 def commit(
@@ -354,7 +350,7 @@ def _has_commit_of(storage: Storage, files: Sequence[StagedFile], before: int, a
 def has_commit(storage: Storage, mark: str, before: int, after: int) -> bool:
     """Whether one of a table's log entries behind one version, up to another, holds a text that no other does."""
     log = storage.child("_delta_log")
-    return any(mark.encode() in log.read(_entry(v)) for v in range(before + 1, after + 1))
+    return any(mark.encode() in log.read(entry_name(v)) for v in range(before + 1, after + 1))
 
 
 def reason(error: Exception) -> str:

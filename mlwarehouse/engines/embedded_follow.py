@@ -25,7 +25,7 @@ from deltalake.exceptions import DeltaError
 
 from mlwarehouse.disk import prepared, sync_path
 from mlwarehouse.engines.base import Txn
-from mlwarehouse.engines.embedded_log import LAST_CHECKPOINT, Action, actions_of, entry_path
+from mlwarehouse.engines.embedded_log import LAST_CHECKPOINT, Action, actions_of, checkpoint_name, entry_path
 from mlwarehouse.errors import StorageError
 from mlwarehouse.storage import LocalStorage, Storage, storage_of
 
@@ -299,7 +299,7 @@ def write_checkpoint(place: Path | Storage, table: DeltaTable | None = None) -> 
     log = storage.child("_delta_log")
     # delta-rs leaves it alone where it finds the checkpoint already there.
     named = [LAST_CHECKPOINT] if log.exists(LAST_CHECKPOINT) else []
-    log.sync(f"{table.version():020d}.checkpoint.parquet", *named)
+    log.sync(checkpoint_name(table.version()), *named)
 
 
 def _is_there(folder: Path, version: int, content: bytes) -> bool:

@@ -60,6 +60,11 @@ class LogState:
     committed_at: int = 0
 
 
+def checkpoint_name(version: int) -> str:
+    """The name of a version's checkpoint, of the kind in one file, which is all that is written here."""
+    return f"{version:020d}.checkpoint.parquet"
+
+
 def entry_name(version: int) -> str:
     """The name of a version's entry within the log's folder."""
     return f"{version:020d}.json"

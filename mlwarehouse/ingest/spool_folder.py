@@ -17,7 +17,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import os
@@ -31,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from mlwarehouse.config import Settings
-from mlwarehouse.disk import make_folder, sync_path, try_lock
+from mlwarehouse.disk import create, is_locked, make_folder, sync_path, try_lock
 from mlwarehouse.errors import StorageError
 
 
@@ -94,7 +93,7 @@ class SpoolFolder:
         try:
             make_folder(self.segments_path)
             text = json.dumps({"spool_id": f"spool:{uuid.uuid4().hex}", "machine": machine_name()})
-            write_once(self.path / "spool.json", text)
+            create(self.path / "spool.json", text.encode())
         except OSError as error:
             raise StorageError(
                 f"Nothing can be logged: the spool folder `{self.path}` can't be written ({error.strerror}). "
@@ -226,50 +225,3 @@ class SpoolFolder:
     def is_writing(self, writer_id: str) -> bool:
         """Whether a writer lives on this machine."""
         return bool(writer_id) and any(is_locked(p) for p in self.segments() if p.name.startswith(f"{writer_id}-"))
-
-
-def is_locked(path: Path) -> bool:
-    """Whether a living process holds the lock of a file."""
-    try:
-        fd = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-            return True
-        raise
-    finally:
-        os.close(fd)
-    return False
-
-
-def write_once(path: Path, text: str) -> None:
-    """Write a whole file and sync it, unless it is there; of several processes one wins."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    _write_synced(temporary, text)
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        pass
-    finally:
-        temporary.unlink()
-    sync_path(path.parent)
-
-
-def replace(path: Path, text: str) -> None:
-    """Replace a whole file and sync it: a crash leaves the old text or the new one."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    _write_synced(temporary, text)
-    temporary.replace(path)
-    sync_path(path.parent)
-
-
-def _write_synced(path: Path, text: str) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
-    try:
-        os.write(fd, text.encode("utf-8"))
-        os.fsync(fd)
-    finally:
-        os.close(fd)
