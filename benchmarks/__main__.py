@@ -35,13 +35,10 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     flat_commits.BENCHMARK,
     search.BENCHMARK,
     *million.BENCHMARKS,
-<<<<<<< HEAD
     cold_run.BENCHMARK,
     growth.BENCHMARK,
     many_points.BENCHMARK,
-=======
     *many_models.BENCHMARKS,
->>>>>>> part-registry
 )
 
 HEAD = "| work | side | median | ratio to us | peak memory | bar |\n| --- | --- | --- | --- | --- | --- |"
