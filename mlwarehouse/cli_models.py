@@ -23,7 +23,7 @@ class Decision(enum.StrEnum):
 
 models_app = typer.Typer(
     no_args_is_help=True,
-    help="Registered models: list, history, register, alias, stage; requests, gates and policies.",
+    help="Registered models: list, history, diff, register, alias, stage; requests, gates and policies.",
     rich_markup_mode=None,
 )
 
@@ -72,6 +72,23 @@ def models_history(
         at=at,
     )
     print_rows(table.to_pylist(), as_json=as_json, columns=table.column_names)
+
+
+@models_app.command("diff")
+def models_diff(
+    name: Annotated[str, typer.Argument(help="The registered model.")],
+    since: Annotated[str, typer.Option(help="The earlier moment, such as 2026-11-01 or 2026-11-01T09:30.")],
+    until: Annotated[str | None, typer.Option(help="The later one; now by default.")] = None,
+    warehouse: WarehouseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell what is different about a registered model between two moments.
+
+    Example: mlwarehouse models diff sentiment --since 2026-11-01
+    """
+    found = Warehouse(warehouse).model_differences(name, since, until)
+    columns = ["what", "version", "key", "before", "after"]
+    print_rows([record(difference) for difference in found], as_json=as_json, columns=columns)
 
 
 @models_app.command("register")
