@@ -10,6 +10,8 @@ import shutil
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,9 @@ VERSIONS = 3
 
 MODELS_AT_ONCE = 250_000
 PAGE = 100
+Work = Callable[[Any, str], tuple[str, int]]
+"""Asks a registry about the model of a name; returns a name and the newest version's number."""
+
 ASKED = 15
 """Models that are asked for, one after the other; the first questions load libraries."""
 
@@ -42,7 +47,7 @@ def _name(n: int) -> str:
     return f"device-{n:07d}"
 
 
-def _make(folder: Path, n_models: int) -> float:
+def _make(folder: Path, *, n_models: int) -> float:
     """Register so many models; returns how long it took in seconds."""
     from mlwarehouse.warehouse import Warehouse
 
@@ -60,7 +65,7 @@ def _make(folder: Path, n_models: int) -> float:
 
 def bulk(place: Path, n: int) -> Measured:
     """`Registry.bulk_register`, a quarter of a million models a commit."""
-    took = _make(place / "wh", n // VERSIONS)
+    took = _make(place / "wh", n_models=n // VERSIONS)
     from mlwarehouse.warehouse import Warehouse
 
     warehouse = Warehouse(place / "wh")
@@ -81,33 +86,24 @@ def mlflow_bulk(place: Path, n: int) -> Measured:
     return Measured(n / took, VERSIONS * len(client.search_registered_models(max_results=1000)))
 
 
-def _ours(work: Callable[[Any, str], Any]) -> Callable[[Path, int], Measured]:
-    def measured(place: Path, n: int) -> Measured:
-        from mlwarehouse.warehouse import Warehouse
+def ours(place: Path, n: int, *, work: Work) -> Measured:
+    """A question about one model of many, asked of a warehouse of its own."""
+    from mlwarehouse.warehouse import Warehouse
 
-        def make(folder: Path) -> None:
-            _make(folder, n)
-
-        shared = store(f"models-{n}", place, make)
-        shutil.copytree(shared, place / "wh")
-        warehouse = Warehouse(place / "wh", committer="off", maintenance="off")
-        registry = warehouse.registry
-        value, answer = _timed(lambda name: work(registry, name), n)
-        started = time.perf_counter()
-        warehouse.close()
-        Warehouse(place / "wh").engine().version(_table())
-        return Measured(value, answer, extra={"opening the table ms": 1000 * (time.perf_counter() - started)})
-
-    return measured
+    shutil.copytree(store(f"models-{n}", place, partial(_make, n_models=n)), place / "wh")
+    warehouse = Warehouse(place / "wh", committer="off", maintenance="off")
+    measured = Measured(*_timed(partial(work, warehouse.registry), n))
+    warehouse.close()
+    started = time.perf_counter()
+    Warehouse(place / "wh").engine().version(_table())
+    return replace(measured, extra={"opening the table ms": 1000 * (time.perf_counter() - started)})
 
 
-def _theirs(work: Callable[[Any, str], Any]) -> Callable[[Path, int], Measured]:
-    def measured(place: Path, n: int) -> Measured:
-        client = _mlflow(place)
-        _fill_mlflow(client, n)
-        return Measured(*_timed(lambda name: work(client, name), n))
-
-    return measured
+def theirs(place: Path, n: int, *, work: Work) -> Measured:
+    """The same question asked of MLflow."""
+    client = _mlflow(place)
+    _fill_mlflow(client, n)
+    return Measured(*_timed(partial(work, client), n))
 
 
 def _table() -> Any:
@@ -170,14 +166,14 @@ def _mlflow_promote(client: Any, name: str) -> tuple[str, int]:
     return moved.name, int(moved.version)
 
 
-def _question(name: str, what: str, ours: Any, theirs: Any, bar_ms: float) -> Benchmark:
+def _question(name: str, what: str, our_work: Work, their_work: Work, bar_ms: float) -> Benchmark:
     return Benchmark(
         name=name,
         what=f"1 M registered models of {VERSIONS} versions: {what}",
         unit="ms",
         is_better_low=True,
-        us=Side("mlwarehouse registry", _ours(ours), 1_000_000),
-        others=(Side("MLflow registry, SQLite, 500 models", _theirs(theirs), 500),),
+        us=Side("mlwarehouse registry", partial(ours, work=our_work), 1_000_000),
+        others=(Side("MLflow registry, SQLite, 500 models", partial(theirs, work=their_work), 500),),
         bar=Bar(f"≤ {bar_ms:g} ms", lambda value, _: value <= bar_ms),
         expected=lambda _: True,
     )

@@ -16,6 +16,7 @@ The tree::
     │   ├── RunFinishedError         logging to a run that has ended
     │   └── ConcurrentChangeError    somebody else's change came first
     ├── PermissionDeniedError        the actor may not do this
+    │   └── GateNotPassedError       a check that a policy wants hasn't passed
     ├── StorageError                 reading or writing the tables failed
     │   ├── NotAWarehouseError       a folder that holds something else
     │   ├── StoreRefusedError        the artifact store takes no file: full, read-only, failing or away
@@ -123,6 +124,13 @@ class PermissionDeniedError(WarehouseError):
 
     code = "PERMISSION_DENIED"
     http_status = 403
+
+
+class GateNotPassedError(PermissionDeniedError):
+    """A check that a policy wants before a model version is moved hasn't passed, or wasn't run."""
+
+    code = "INVALID_STATE"
+    http_status = 400
 
 
 class StorageError(WarehouseError):

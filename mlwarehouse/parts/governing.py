@@ -9,11 +9,33 @@ from mlwarehouse.entities import ModelVersion, RegisteredModel, Snapshot
 from mlwarehouse.parts.modelling import Modelling
 
 if TYPE_CHECKING:
-    from mlwarehouse.registry import Page
+    from mlwarehouse.registry import Difference, Page, Registry
 
 
 class Governing(Modelling):
-    """Searches of the registry."""
+    """Searches of the registry, and what is different about a model between two moments."""
+
+    def model_differences(self, name: str, since: Any, until: Any = None) -> list[Difference]:
+        """What is different about a registered model between two moments.
+
+        Args:
+            name: The registered model.
+            since: The earlier moment, see `reading`; or a snapshot.
+            until: The later one; None for now.
+
+        Returns:
+            The model's own differences first, then version by version: each says `what` it is about, the `version` and
+            `key`, and what it was `before` and `after`.
+
+        Raises:
+            InvalidInputError: Something isn't a time or a snapshot.
+            NotFoundError: There was no model of this name at either.
+        """
+
+        def at(when: Any) -> Registry:
+            return self.registry_at(at=when) if isinstance(when, Snapshot) else self.registry_at(as_of=when)
+
+        return at(until).differences(name, at(since))
 
     def search_model_versions(
         self,

@@ -75,6 +75,17 @@ _REGISTRY: tuple[tuple[str, str, str], ...] = (
     ("model_deleted", "model_deleted", "A model was deleted, with all versions."),
     ("model_restored", "model_restored", "A deleted model is back, with all it had."),
     ("model_renamed", "model_renamed", "`value` is its name from now on."),
+    (
+        "transition_requested",
+        "transition_requested",
+        "Somebody asks to move it to stage `value` or alias `key`.",
+    ),
+    ("request_approved", "request_approved", "A request was approved."),
+    ("request_rejected", "request_rejected", "A request was rejected."),
+    ("request_cancelled", "request_cancelled", "A request was taken back."),
+    ("gate_checked", "gate_checked", "A check for the version `passed` or `failed`, says `value`; `comment` says why."),
+    ("policy_set", "policy_set", "A policy was set; `value` is what it says."),
+    ("policy_removed", "policy_removed", "A policy was removed."),
     ("renamed_from", "renamed_from", "A model goes on under this name; `value` was its name."),
 )
 """Of the registry: a change's name, the event's kind, and what happened."""

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mlwarehouse.engines.base import Late, Reading, Txn
 from mlwarehouse.errors import InvalidInputError, StorageError
-from mlwarehouse.registry.ledger import Ledger, bucket_of
+from mlwarehouse.registry.fold import ModelState
+from mlwarehouse.registry.ledger import POLICIES, Ledger, bucket_of
+from mlwarehouse.registry.policies import Move, Policy, guard
 from mlwarehouse.tables import REGISTRY_EVENTS
 
 if TYPE_CHECKING:
     from mlwarehouse.registry.bulk_rows import Known, Versions
+
+Check = Callable[[tuple[Policy, ...]], None]
+"""Refuses, by an exception, what policies don't allow."""
 
 MAX_TRIES = 10
 """How often rows are made anew because somebody changed one of the models while they were written."""
@@ -39,7 +45,7 @@ class BulkRegistered:
 
 def bulk_register(ledger: Ledger, given: Any, source_id: str, comment: str | None) -> BulkRegistered:
     """See `Registry.bulk_register`."""
-    from mlwarehouse.registry.bulk_rows import event_rows, read_versions
+    from mlwarehouse.registry.bulk_rows import event_rows, read_versions, targets
 
     if not isinstance(source_id, str) or not source_id.strip():
         raise InvalidInputError(f"A source id must be text that isn't empty; got {source_id!r}.")
@@ -51,18 +57,27 @@ def bulk_register(ledger: Ledger, given: Any, source_id: str, comment: str | Non
     if not len(versions):
         return BulkRegistered(source_id, 0, 0, is_new=True)
     models = versions.models.to_pylist()
+
+    def check(policies: tuple[Policy, ...]) -> None:
+        for stage, alias in targets(versions):
+            for policy in policies:
+                covered = (name for name in models if policy.covers(name, Move(0, stage, alias)))
+                name = next(covered, None)
+                if name is not None:
+                    guard([policy], ModelState(name), [Move(0, stage, alias)], ledger.actor)
+
     buckets = sorted({bucket_of(name) for name in models})
     for _ in range(MAX_TRIES):
         seen = engine.version(REGISTRY_EVENTS)
         rows = event_rows(
             versions,
             _known(ledger, versions, seen),
-            actor=ledger.actor,
+            actor=ledger.actor.name,
             comment=comment,
             writer_id=source.app_id,
             at=int(ledger.now().timestamp() * 1_000_000),
         )
-        decide = _Decide(ledger, source, buckets, models, seen)
+        decide = _Decide(ledger, source, buckets, models, seen, check)
         done = engine.append_late(REGISTRY_EVENTS, rows, decide)
         if done.applied:
             return BulkRegistered(source_id, len(versions), len(models), is_new=True)
@@ -77,12 +92,16 @@ def bulk_register(ledger: Ledger, given: Any, source_id: str, comment: str | Non
 class _Decide:
     """Numbers the commit, as long as none of the models has changed since they were looked at."""
 
-    def __init__(self, ledger: Ledger, source: Txn, buckets: list[str], models: list[str], seen: int) -> None:
+    def __init__(
+        self, ledger: Ledger, source: Txn, buckets: list[str], models: list[str], seen: int, check: Check
+    ) -> None:
         self._ledger, self._source, self._buckets = ledger, source, buckets
-        self._models, self._seen = frozenset(models), seen
+        self._models, self._seen, self._check = frozenset(models), seen, check
 
     def __call__(self) -> Late | None:
         engine = self._ledger.engine
+        number, policies = self._ledger.policies()
+        self._check(policies)
         # The numbers first: a change that comes behind them is one that they refuse.
         counters = [engine.transaction_version(REGISTRY_EVENTS, b) or 0 for b in self._buckets]
         if engine.transaction_version(REGISTRY_EVENTS, self._source.app_id):
@@ -95,7 +114,7 @@ class _Decide:
                 return None
             self._seen = now
         txns = [Txn(b, n + 1) for b, n in zip(self._buckets, counters, strict=True)]
-        return Late([self._source, *txns])
+        return Late([self._source, *txns], [Txn(POLICIES, number)])
 
 
 def _known(ledger: Ledger, versions: Versions, seen: int) -> Known:

@@ -100,6 +100,15 @@ def read_versions(given: Any) -> Versions:
     return Versions(models, model, columns)
 
 
+def targets(versions: Versions) -> list[tuple[str | None, str | None]]:
+    """The stages, and the aliases, that some of the versions come to."""
+    found: dict[str, list[str]] = {}
+    for column in ("stage", "alias"):
+        given = versions.columns.get(column)
+        found[column] = [] if given is None else pc.unique(given).drop_null().to_pylist()
+    return [*((stage, None) for stage in found["stage"]), *((None, alias) for alias in found["alias"])]
+
+
 def event_rows(
     versions: Versions, known: Known, *, actor: str, comment: str | None, writer_id: str, at: int
 ) -> pa.Table:

@@ -36,6 +36,13 @@ class Kind(enum.StrEnum):
     COMMENT_ADDED = "comment_added"
     COMMENT_EDITED = "comment_edited"
     COMMENT_DELETED = "comment_deleted"
+    TRANSITION_REQUESTED = "transition_requested"
+    REQUEST_APPROVED = "request_approved"
+    REQUEST_REJECTED = "request_rejected"
+    REQUEST_CANCELLED = "request_cancelled"
+    GATE_CHECKED = "gate_checked"
+    POLICY_SET = "policy_set"
+    POLICY_REMOVED = "policy_removed"
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,22 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from mlwarehouse.entities import ModelComment, ModelVersion, RegisteredModel, Stage
+from mlwarehouse.entities import (
+    GateResult,
+    ModelComment,
+    ModelVersion,
+    RegisteredModel,
+    Stage,
+    TransitionRequest,
+)
 from mlwarehouse.registry.events import Change, Event, Kind
+
+DECISIONS = {
+    Kind.REQUEST_APPROVED: "approved",
+    Kind.REQUEST_REJECTED: "rejected",
+    Kind.REQUEST_CANCELLED: "cancelled",
+}
+"""What becomes of a request."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +72,52 @@ class CommentState:
 
 
 @dataclass(frozen=True)
+class RequestState:
+    """A request that a version is moved.
+
+    Attributes:
+        version: The version.
+        stage: The stage it shall come to, unless it is an alias.
+        alias: The alias.
+        user_id: Who requested it.
+        comment: Why, in their words.
+        created_at: When.
+        status: ``open``, ``approved``, ``rejected`` or ``cancelled``.
+        decided_by: Who decided.
+        decision: Why, in their words.
+        decided_at: When.
+    """
+
+    version: int
+    stage: str | None
+    alias: str | None
+    user_id: str | None
+    comment: str | None
+    created_at: dt.datetime
+    status: str = "open"
+    decided_by: str | None = None
+    decision: str | None = None
+    decided_at: dt.datetime | None = None
+
+
+@dataclass(frozen=True)
+class GateState:
+    """The last result of a check for a version.
+
+    Attributes:
+        passed: Whether it passed.
+        detail: What it found.
+        user_id: Who ran it.
+        checked_at: When.
+    """
+
+    passed: bool
+    detail: str | None
+    user_id: str | None
+    checked_at: dt.datetime
+
+
+@dataclass(frozen=True)
 class ModelState:
     """One registered model, or a name that none has.
 
@@ -75,6 +135,8 @@ class ModelState:
         deleted: Versions that were deleted and can be restored, by number.
         aliases: Version by alias.
         comments: The comments there are, by the number of the event that added them.
+        requests: All transition requests, by the number of the event that opened them.
+        gates: The last results of checks, by version and name.
         before: The model as it was when it was deleted, if it was; by that it can be restored.
         moved_to: The name that the model was given last, if it has another one now.
     """
@@ -92,6 +154,8 @@ class ModelState:
     deleted: dict[int, VersionState] = field(default_factory=dict)
     aliases: dict[str, int] = field(default_factory=dict)
     comments: dict[int, CommentState] = field(default_factory=dict)
+    requests: dict[int, RequestState] = field(default_factory=dict)
+    gates: dict[tuple[int, str], GateState] = field(default_factory=dict)
     before: ModelState | None = None
     moved_to: str | None = None
 
@@ -127,6 +191,37 @@ class ModelState:
             tags=MappingProxyType(dict(version.tags)),
             last_updated_timestamp=milliseconds(version.updated_at),
             parent=version.parent,
+        )
+
+    def request(self, number: int) -> TransitionRequest:
+        """One of its requests as an entity."""
+        found = self.requests[number]
+        return TransitionRequest(
+            request_id=number,
+            name=self.name,
+            version=found.version,
+            stage=found.stage,
+            alias=found.alias,
+            status=found.status,
+            user_id=found.user_id,
+            comment=found.comment,
+            creation_timestamp=milliseconds(found.created_at),
+            decided_by=found.decided_by,
+            decision_comment=found.decision,
+            decision_timestamp=None if found.decided_at is None else milliseconds(found.decided_at),
+        )
+
+    def gate(self, version: int, name: str) -> GateResult:
+        """The last result of a check as an entity."""
+        found = self.gates[version, name]
+        return GateResult(
+            name=self.name,
+            version=version,
+            gate=name,
+            passed=found.passed,
+            detail=found.detail,
+            user_id=found.user_id,
+            checked_timestamp=milliseconds(found.checked_at),
         )
 
     def has_comment(self, number: int) -> bool:
@@ -173,6 +268,8 @@ def _apart(state: ModelState) -> ModelState:
         deleted=dict(state.deleted),
         aliases=dict(state.aliases),
         comments=dict(state.comments),
+        requests=dict(state.requests),
+        gates=dict(state.gates),
     )
 
 
@@ -201,6 +298,11 @@ def _advance(state: ModelState, event: Event) -> ModelState:
         return replace(state, last_version=max(state.last_version, int(change.key or 0)))
     if kind in (Kind.COMMENT_ADDED, Kind.COMMENT_EDITED, Kind.COMMENT_DELETED):
         _on_comment(state.comments, event)
+    elif kind is Kind.TRANSITION_REQUESTED or kind in DECISIONS:
+        _on_request(state.requests, event)
+    elif kind is Kind.GATE_CHECKED and change.version is not None:
+        result = GateState(change.value == "passed", event.comment, event.actor, event.event_at)
+        state.gates[change.version, change.key or ""] = result
     elif kind is Kind.ALIAS_SET and change.alias is not None and change.version is not None:
         state.aliases[change.alias] = change.version
     elif kind is Kind.ALIAS_DELETED and change.alias is not None:
@@ -255,6 +357,23 @@ def _on_comment(comments: dict[int, CommentState], event: Event) -> None:
         comments[number] = replace(comments[number], text=change.value or "", updated_at=at)
     else:
         del comments[int(change.key or 0)]
+
+
+def _on_request(requests: dict[int, RequestState], event: Event) -> None:
+    change, at = event.change, event.event_at
+    if change.kind is Kind.TRANSITION_REQUESTED:
+        requests[event.seq] = RequestState(
+            change.version or 0, change.stage, change.alias, event.actor, event.comment, at
+        )
+        return
+    number = int(change.key or 0)
+    requests[number] = replace(
+        requests[number],
+        status=DECISIONS[change.kind],
+        decided_by=event.actor,
+        decision=event.comment,
+        decided_at=at,
+    )
 
 
 def _tagged(tags: Mapping[str, str], change: Change) -> dict[str, str]:

@@ -25,6 +25,7 @@ from mlwarehouse.errors import ConcurrentChangeError, InvalidInputError, NotFoun
 from mlwarehouse.registry.archive import Archive
 from mlwarehouse.registry.events import COPIED, Change, Decision, Event, audit_table, event_table
 from mlwarehouse.registry.fold import ModelState, fold, step
+from mlwarehouse.registry.policies import STREAM, Actor, Policy, guard, moves_of, moves_of_all, policies_of
 from mlwarehouse.registry.renaming import renaming
 from mlwarehouse.tables import AUDIT, REGISTRY_EVENTS
 
@@ -40,7 +41,13 @@ MAX_SPREAD = 4
 MAX_WAIT_S = 0.1
 """The longest duration that counts for that: the first try of a process also loads libraries."""
 
+POLICIES = "registry-policies"
+"""The counter of changes of policies; a change of a model is refused when it moves meanwhile."""
+
 T = TypeVar("T")
+
+Judge = Callable[[tuple[Policy, ...], ModelState], None]
+"""Refuses, by an exception, what policies don't allow in a state."""
 
 Tables = Sequence[tuple[Sequence[Event], str]]
 """Events to append, and who writes them."""
@@ -58,11 +65,13 @@ class Ledger(Archive):
     """
 
     def __init__(
-        self, engine: Engine, *, actor: str, clock: Callable[[], dt.datetime], reading: Reading | None = None
+        self, engine: Engine, *, actor: Actor, clock: Callable[[], dt.datetime], reading: Reading | None = None
     ) -> None:
         """Work on an engine's tables in the name of an actor; with a reading, look at that state and change nothing."""
         super().__init__(engine, reading)
-        self._actor = actor
+        self._who = actor
+        self._actor = actor.name
+        self._known_policies: tuple[int, tuple[Policy, ...]] = (0, ())
         self._clock = clock
         self._writer_id = f"registry:{uuid.uuid4().hex}"
         self._writer_seq = itertools.count()
@@ -73,9 +82,44 @@ class Ledger(Archive):
         return self._engine
 
     @property
-    def actor(self) -> str:
+    def actor(self) -> Actor:
         """In whose name things are changed."""
-        return self._actor
+        return self._who
+
+    def policies(self) -> tuple[int, tuple[Policy, ...]]:
+        """The number of the last change of a policy, 0 for none, and the policies, at least as new as that."""
+        if self._reading is not None:
+            return 0, policies_of(self.events(STREAM))
+        number = self._engine.transaction_version(REGISTRY_EVENTS, POLICIES) or 0
+        # Nobody decides on older ones: a commit holds the number that its policies were read behind.
+        if number != self._known_policies[0]:
+            self._known_policies = number, policies_of(self.events(STREAM))
+        return self._known_policies
+
+    def change_policies(
+        self, action: str, name: str, decide: Callable[[tuple[Policy, ...]], Change], detail: Mapping[str, Any]
+    ) -> None:
+        """Change the policies; whoever decides on a model at this moment decides anew.
+
+        Args:
+            action: What is asked, for `audit`.
+            name: The policy.
+            decide: The change; what it raises is the request's answer.
+            detail: What was asked for, for `audit`.
+
+        Raises:
+            InvalidInputError: This ledger looks at the past.
+            ConcurrentChangeError: Others changed policies each time; nothing was recorded.
+            WarehouseError: What `decide` raised.
+        """
+
+        def attempt(policies: tuple[Policy, ...]) -> tuple[Tables, None]:
+            change = decide(policies)
+            seq = max((e.seq for e in self.events(STREAM)), default=0) + 1
+            comment = detail.get("comment")
+            return [([Event(STREAM, seq, change, self._actor, comment, self._clock())], self._writer_id)], None
+
+        self._settle(action, f"policy `{name}`", [POLICIES], attempt, detail)
 
     def now(self) -> dt.datetime:
         """The time (UTC)."""
@@ -112,6 +156,7 @@ class Ledger(Archive):
         arguments: Mapping[str, Any],
         comment: str | None = None,
         expected_seq: int | None = None,
+        judge: Judge | None = None,
     ) -> ModelState:
         """Decide on a model's state as it is, and record what was decided before anybody else changes it.
 
@@ -123,6 +168,7 @@ class Ledger(Archive):
             arguments: What was asked for, for `audit`.
             comment: Why, in the actor's words.
             expected_seq: The number of the model's last event that the request was made on; None for any.
+            judge: Refuses what policies don't allow; None means that the actor does it directly.
 
         Returns:
             The state after the change.
@@ -135,7 +181,7 @@ class Ledger(Archive):
         """
         asked = f"models:/{name}" + (f"/{version}" if version is not None else "")
 
-        def attempt() -> tuple[Tables, ModelState]:
+        def attempt(policies: tuple[Policy, ...]) -> tuple[Tables, ModelState]:
             state = fold(name, self.events(name))
             try:
                 if expected_seq is not None and state.last_seq != expected_seq:
@@ -144,6 +190,10 @@ class Ledger(Archive):
                         f"asked on {expected_seq}. Look at it again."
                     )
                 changes = decide(state)
+                if judge is None:
+                    guard(policies, state, moves_of(state, changes), self._who)
+                else:
+                    judge(policies, state)
             except NotFoundError as refusal:
                 if state.exists or state.moved_to is not None:
                     raise
@@ -158,7 +208,7 @@ class Ledger(Archive):
             return [(events, self._writer_id)], state
 
         detail = {**arguments, "comment": comment, "expected_seq": expected_seq}
-        return self._settle(action, asked, [name], attempt, detail)
+        return self._settle(action, asked, [bucket_of(name)], attempt, detail)
 
     def rename(self, name: str, new_name: str, comment: str | None = None) -> ModelState:
         """Give a model another name, with all that it has been through; the old name ends in the same commit.
@@ -178,36 +228,43 @@ class Ledger(Archive):
             ConflictError: See `rules.check_rename`.
         """
 
-        def attempt() -> tuple[Tables, ModelState]:
+        def attempt(policies: tuple[Policy, ...]) -> tuple[Tables, ModelState]:
             there = self.events(new_name)
             made = renaming(
                 name, self.events(name), new_name, there, actor=self._actor, comment=comment, at=self._clock()
             )
             after = fold(new_name, [*there, *made.copies, made.begun])
+            # It leaves what the policies of one name guard, and comes to what those of the other do.
+            guard(policies, fold(name, self.events(name)), moves_of_all(after, enters=False), self._who)
+            guard(policies, after, moves_of_all(after, enters=True), self._who)
             return [((made.ended, made.begun), self._writer_id), (made.copies, COPIED + self._writer_id)], after
 
         detail = {"new_name": new_name, "comment": comment}
-        return self._settle("rename_registered_model", f"models:/{name}", [name, new_name], attempt, detail)
+        return self._settle(
+            "rename_registered_model", f"models:/{name}", [bucket_of(name), bucket_of(new_name)], attempt, detail
+        )
 
     def _settle(
         self,
         action: str,
         asked: str,
-        names: Sequence[str],
-        attempt: Callable[[], tuple[Tables, ModelState]],
+        counters: Sequence[str],
+        attempt: Callable[[tuple[Policy, ...]], tuple[Tables, T]],
         detail: Mapping[str, Any],
-    ) -> ModelState:
+    ) -> T:
         self._refuse_past(action)
-        buckets = sorted({bucket_of(name) for name in names})
         for tries in range(MAX_TRIES):
             began = time.monotonic()
-            txns = [Txn(b, (self._engine.transaction_version(REGISTRY_EVENTS, b) or 0) + 1) for b in buckets]
+            number, policies = self.policies()
+            numbers = {c: self._engine.transaction_version(REGISTRY_EVENTS, c) or 0 for c in sorted(set(counters))}
             try:
-                tables, state = attempt()
+                tables, state = attempt(policies)
             except WarehouseError as refusal:
                 self._audit(Decision(self._actor, action, asked, "refused", _json({**detail, "reason": str(refusal)})))
                 raise
-            if self._engine.append(REGISTRY_EVENTS, self._rows(tables), txns=txns).applied:
+            txns = [Txn(c, n + 1) for c, n in numbers.items()]
+            holding = [] if POLICIES in numbers else [Txn(POLICIES, number)]
+            if self._engine.append(REGISTRY_EVENTS, self._rows(tables), txns=txns, holding=holding).applied:
                 self._audit_allowed(Decision(self._actor, action, asked, "allowed", _json(detail)))
                 return state
             # About as long as some tries take: the more there are who want the same model, the more they must spread.

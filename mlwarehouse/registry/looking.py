@@ -11,8 +11,9 @@ from mlwarehouse.entities import ModelComment, ModelVersion, RegisteredModel
 from mlwarehouse.errors import NotFoundError
 from mlwarehouse.registry import names, rules
 from mlwarehouse.registry.archive import MODELS_AT_MOST
+from mlwarehouse.registry.differences import Difference, differences
 from mlwarehouse.registry.events import Event
-from mlwarehouse.registry.fold import ModelState
+from mlwarehouse.registry.fold import ModelState, fold
 from mlwarehouse.registry.ledger import Ledger
 from mlwarehouse.registry.search import Page, Search, page_size, read_token, write_token
 
@@ -171,6 +172,24 @@ class Looking:
         if not events:
             raise self._ledger.unknown(name)
         return events
+
+    def differences(self, name: str, earlier: Looking) -> list[Difference]:
+        """What is different about a model in comparison with an earlier state of the registry.
+
+        Args:
+            name: The registered model.
+            earlier: The registry as it was.
+
+        Returns:
+            The model's own differences first, then version by version; nothing where there is none.
+
+        Raises:
+            NotFoundError: Neither has, or had, a model of this name.
+        """
+        events = self._ledger.events(names.model_name(name)), earlier._ledger.events(name)
+        if not any(events):
+            raise self._ledger.unknown(name)
+        return differences(fold(name, events[1]), fold(name, events[0]))
 
     def _existing(self, name: str) -> ModelState:
         return self._ledger.state(names.model_name(name))

@@ -10,7 +10,14 @@ from mlwarehouse.registry import rules
 from mlwarehouse.registry.events import Change, Event, Kind
 from mlwarehouse.registry.fold import fold
 
-ABOUT_EVENTS = (Kind.MODEL_RESTORED, Kind.COMMENT_EDITED, Kind.COMMENT_DELETED)
+ABOUT_EVENTS = (
+    Kind.MODEL_RESTORED,
+    Kind.COMMENT_EDITED,
+    Kind.COMMENT_DELETED,
+    Kind.REQUEST_APPROVED,
+    Kind.REQUEST_REJECTED,
+    Kind.REQUEST_CANCELLED,
+)
 """Kinds whose `key` is the number of an event."""
 
 

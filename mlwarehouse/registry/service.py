@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,35 +14,47 @@ from mlwarehouse.registry import names, rules
 from mlwarehouse.registry.bulk import BulkRegistered, bulk_register
 from mlwarehouse.registry.events import Change
 from mlwarehouse.registry.fold import ModelState
+from mlwarehouse.registry.governed import Governed
 from mlwarehouse.registry.ledger import Ledger
 from mlwarehouse.registry.looking import Looking
+from mlwarehouse.registry.policies import Actor
 
 
 def _now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
 
 
-class Registry(Looking):
+class Registry(Governed, Looking):
     """Registered models, their versions, aliases, stages and tags, and the whole history of each.
 
     Threads may share it. Every change, allowed or refused by a rule, is also a row of `audit`.
     """
 
     def __init__(
-        self, engine: Engine, *, actor: str, clock: Callable[[], dt.datetime] = _now, reading: Reading | None = None
+        self,
+        engine: Engine,
+        *,
+        actor: str,
+        roles: Iterable[str] = (),
+        clock: Callable[[], dt.datetime] = _now,
+        reading: Reading | None = None,
+        present: Callable[[], Reading] | None = None,
     ) -> None:
         """Work on an engine's tables.
 
         Args:
             engine: Where the tables are.
             actor: The name written beside every change.
+            roles: What the actor may act as, for policies.
             clock: Tells the time (UTC).
             reading: Look at this past state, which can't be changed; None means the newest committed one.
+            present: The state that gates look at; None means the newest committed one.
         """
         self._engine = engine
         self._reading = reading
         self._actor = actor
-        self._ledger = Ledger(engine, actor=actor, clock=clock, reading=reading)
+        self._present = present
+        self._ledger = Ledger(engine, actor=Actor(actor, frozenset(roles)), clock=clock, reading=reading)
 
     def create_registered_model(
         self, name: str, description: str | None = None, tags: Mapping[str, str] | None = None

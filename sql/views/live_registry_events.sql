@@ -13,6 +13,7 @@
 -- column run_id: The run that made the version.
 -- column digest: The digest of the model package.
 -- column actor: Who did it.
+-- column comment: Why, in the actor's words.
 -- column event_at: When it happened.
 
 WITH taken_back AS (
@@ -46,7 +47,8 @@ SELECT
     events.run_id,
     events.digest,
     events.actor,
+    events.comment,
     events.event_at
 FROM registry_events AS events
 LEFT JOIN deletions ON events.model_name = deletions.model_name
-WHERE events.seq > COALESCE(deletions.last_seq, 0)
+WHERE events.seq > COALESCE(deletions.last_seq, 0) AND events.model_name <> ':policies'

@@ -12,6 +12,7 @@ from mlwarehouse.engines.base import Reading
 from mlwarehouse.entities import Stage
 from mlwarehouse.errors import WarehouseError
 from mlwarehouse.registry import fold, rules
+from mlwarehouse.registry import requests as requests_
 from mlwarehouse.registry.events import Event, Kind, event_table
 from mlwarehouse.registry.fold import ModelState, step
 from mlwarehouse.registry.renaming import renaming
@@ -66,6 +67,24 @@ requests = st.one_of(
     ),
     st.tuples(st.just("delete_comment"), st.fixed_dictionaries({"number": st.integers(1, 9), "actor": st.just("ada")})),
     st.tuples(st.just("rename"), st.just({})),
+    *[
+        st.tuples(
+            st.just("request"),
+            st.one_of(
+                st.fixed_dictionaries({"version": versions, "stage": st.sampled_from(list(Stage)), "alias": st.none()}),
+                st.fixed_dictionaries({"version": versions, "stage": st.none(), "alias": keys}),
+            ),
+        )
+    ]
+    * 2,
+    st.tuples(
+        st.just("approve"), st.fixed_dictionaries({"number": st.integers(1, 12), "archive_existing": st.just(False)})
+    ),
+    st.tuples(st.just("reject"), st.fixed_dictionaries({"number": st.integers(1, 12)})),
+    st.tuples(st.just("cancel"), st.fixed_dictionaries({"number": st.integers(1, 12), "actor": st.just("ada")})),
+    st.tuples(
+        st.just("record_gate"), st.fixed_dictionaries({"version": versions, "gate": keys, "passed": st.booleans()})
+    ),
 )
 histories = st.lists(st.tuples(st.sampled_from(["m", "n"]), requests, st.integers(-5, 5)), max_size=25)
 
@@ -84,7 +103,7 @@ def happened(history) -> tuple[dict[str, ModelState], list[Event]]:
                 given_to[new] |= given_to[name]
             continue
         try:
-            changes = getattr(rules, action)(states[name], **arguments)
+            changes = getattr(rules if hasattr(rules, action) else requests_, action)(states[name], **arguments)
         except WarehouseError:
             continue
         for change in changes:
@@ -161,6 +180,20 @@ def test_the_views_say_what_the_fold_says(engine, history):
         assert (row["version"], row["text"], row["user_id"]) == (comment.version, comment.text, comment.user_id)
         assert milliseconds(row["created_at"]) == comment.creation_timestamp
         assert milliseconds(row["updated_at"]) == comment.last_updated_timestamp
+    asked = {(r["name"], r["request_id"]): r for r in ask("SELECT * FROM transition_requests")}
+    assert set(asked) == {(n, number) for n, state in states.items() for number in state.requests}
+    for (name, number), row in asked.items():
+        request = states[name].request(number)
+        for column in ("version", "stage", "alias", "status", "user_id", "comment", "decided_by", "decision_comment"):
+            assert row[column] == getattr(request, column), column
+        assert milliseconds(row["requested_at"]) == request.creation_timestamp
+    gates = {(r["name"], r["version"], r["gate"]): r["passed"] for r in ask("SELECT * FROM gate_results")}
+    assert gates == {
+        (n, v, g): gate.passed
+        for n, state in states.items()
+        for (v, g), gate in state.gates.items()
+        if v in state.versions
+    }
     for name, row in models.items():
         entity = states[name].registered_model()
         assert row["description"] == entity.description

@@ -215,3 +215,33 @@ def test_a_page_asks_no_view(registry, engine, monkeypatch):
         registry.get_registered_model("model_1")
     assert asked
     assert not any(view in sql for sql in asked for view in ("model_versions", "registered_models", "live_registry"))
+
+
+def test_two_moments_are_told_apart(registry, engine):
+    version(registry, tags={"a": "1"})
+    registry.set_model_alias("sentiment", "champion", 1)
+    moments = [engine.query("SELECT max(recorded_at) AS at FROM registry_events").to_pylist()[0]["at"]]
+    version(registry, description="better")
+    registry.set_model_alias("sentiment", "champion", 2)
+    registry.transition_model_version_stage("sentiment", 2, "Production")
+    registry.set_model_version_tag("sentiment", 1, "a", None)
+    registry.update_registered_model("sentiment", "moods")
+    past = Registry(engine, actor="x", reading=Reading(as_of=moments[0]))
+    told = [(d.what, d.version, d.key, d.before, d.after) for d in registry.differences("sentiment", past)]
+    assert told == [
+        ("alias", None, "champion", "1", "2"),
+        ("description", None, None, None, "moods"),
+        ("tag", 1, "a", "1", None),
+        ("version", 2, None, None, "runs:/r1/model"),
+        ("stage", 2, None, None, "Production"),
+        ("description", 2, None, None, "better"),
+    ]
+    back = past.differences("sentiment", registry)
+    assert [(d.after, d.before) for d in back] == [(before, after) for *_, before, after in told]
+    assert registry.differences("sentiment", registry) == []
+    registry.delete_registered_model("sentiment")
+    assert ("model", None, None, "sentiment", None) in [
+        (d.what, d.version, d.key, d.before, d.after) for d in registry.differences("sentiment", past)
+    ]
+    with pytest.raises(NotFoundError):
+        registry.differences("nobody", past)

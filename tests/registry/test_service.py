@@ -224,11 +224,11 @@ def test_a_change_decided_on_an_older_state_is_decided_again(registry, engine, m
     append = engine.append
     intruded = threading.Event()
 
-    def append_later(spec, rows, *, txns=()):
+    def append_later(spec, rows, **given):
         if spec is REGISTRY_EVENTS and not intruded.is_set():
             intruded.set()
             other.create_model_version("sentiment", source="runs:/r2/model", run_id="r2", digest=None)
-        return append(spec, rows, txns=txns)
+        return append(spec, rows, **given)
 
     monkeypatch.setattr(engine, "append", append_later)
     assert version(registry).version == 3

@@ -31,9 +31,10 @@ SELECT
   events.run_id,
   events.digest,
   events.actor,
+  events.comment,
   events.event_at
 FROM registry_events AS events
 LEFT JOIN deletions
   ON events.model_name = deletions.model_name
 WHERE
-  events.seq > COALESCE(deletions.last_seq, 0)
+  events.seq > COALESCE(deletions.last_seq, 0) AND events.model_name <> ':policies'
