@@ -108,7 +108,8 @@ def test_nothing_grows_but_the_tables(tmp_path, monkeypatch):
         "GROUP BY run_id"
     )
     found = {r["run_id"]: (r["n"], r["d"], r["last"] + 1) for r in rows.to_pylist()}
-    assert found == {run_id: (int(n),) * 3 for run_id, n in expected.items()}
+    # One that began at the end has no point.
+    assert found == {run_id: (int(n),) * 3 for run_id, n in expected.items() if int(n)}
     assert warehouse.doctor().problems == ()
     n_points, version = 2 * sum(map(int, expected.values())), warehouse.versions()["metrics"]
     print(f"{len(expected)} runs, {n_points} points, {version} versions, asked {int(out)} times")
