@@ -108,7 +108,6 @@ class Drain:
         )
         tables = planned_rows(plan, list(fresh.values()))
         plan = replace(plan, rows={name: rows.num_rows for name, rows in tables.items()})
-        self._folder.let_readers_finish()
         plan.write(self._folder)
         self._plan = plan
         n_commits = 0

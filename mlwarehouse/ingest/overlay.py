@@ -7,7 +7,6 @@ the same, a table that has the plan's number holds the plan's stretches, and one
 from __future__ import annotations
 
 import time
-from contextlib import nullcontext
 from dataclasses import replace
 
 import pyarrow as pa
@@ -23,11 +22,8 @@ from mlwarehouse.ingest.spool_format import HEADER_SLOTS
 from mlwarehouse.ingest.spool_reader import SegmentReader, Slots
 from mlwarehouse.tables import TABLES
 
-HASTY_TRIES = 3
-"""The plan changes about once a second and one try takes milliseconds; where it doesn't, the next batch is held off."""
-
-TRIES = 20
-"""With the holding off, what changes so often is no committer."""
+TRIES = 50
+"""The plan changes about once a second and one try takes milliseconds."""
 
 
 def fresh_reading(folder: SpoolFolder, engine: Engine) -> Reading:
@@ -45,39 +41,30 @@ def fresh_reading(folder: SpoolFolder, engine: Engine) -> Reading:
     """
     if not folder.exists:
         return Reading()
-    for number in range(TRIES):
-        # On a busy machine commits may come faster than a reader looks.
-        with nullcontext() if number < HASTY_TRIES else folder.holding_batches():
-            reading = _read(folder, engine)
-        if reading is not None:
-            return reading
+    for _ in range(TRIES):
+        plan = read_plan(folder)
+        segments = folder.segments()
+        if not segments:
+            # Nothing is in the spool; and what left it is committed, since a plan is committed before it is let go.
+            return Reading()
+        spool_id = folder.spool_id
+        states = {spec.name: engine.state(spec, spool_id) for spec in TABLES}
+        stretches = []
+        for path in segments:
+            stretch = SegmentReader(path).read(plan.before.get(path.name, HEADER_SLOTS))
+            if stretch is not None:
+                stretches.append((path.name, stretch))
+        if read_plan(folder) != plan:
+            continue
+        reading = Reading(versions={n: v for n, (v, _) in states.items()})
+        recorded = {n: t or 0 for n, (_, t) in states.items()}
+        if not is_of_these(plan, spool_id, recorded.values()):
+            # The plan of another time, say from a backup: the next committer replaces it.
+            present = writers_of(p.name for p in segments)
+            plan = Plan(batch=max(recorded.values()) + 1, floors=floors(engine, present, reading))
+        overlay = _rows(engine, plan, stretches, {n: t >= plan.batch for n, t in recorded.items()})
+        return replace(reading, overlay=overlay)
     raise StorageError(f"The spool in `{folder.path}` changed {TRIES} times while it was read; try again.")
-
-
-def _read(folder: SpoolFolder, engine: Engine) -> Reading | None:
-    """One try; None when the plan changed meanwhile."""
-    plan = read_plan(folder)
-    segments = folder.segments()
-    if not segments:
-        # Nothing is in the spool; and what left it is committed, since a plan is committed before it is let go.
-        return Reading()
-    spool_id = folder.spool_id
-    states = {spec.name: engine.state(spec, spool_id) for spec in TABLES}
-    stretches = []
-    for path in segments:
-        stretch = SegmentReader(path).read(plan.before.get(path.name, HEADER_SLOTS))
-        if stretch is not None:
-            stretches.append((path.name, stretch))
-    if read_plan(folder) != plan:
-        return None
-    reading = Reading(versions={n: v for n, (v, _) in states.items()})
-    recorded = {n: t or 0 for n, (_, t) in states.items()}
-    if not is_of_these(plan, spool_id, recorded.values()):
-        # The plan of another time, say from a backup: the next committer replaces it.
-        present = writers_of(p.name for p in segments)
-        plan = Plan(batch=max(recorded.values()) + 1, floors=floors(engine, present, reading))
-    overlay = _rows(engine, plan, stretches, {n: t >= plan.batch for n, t in recorded.items()})
-    return replace(reading, overlay=overlay)
 
 
 def _rows(

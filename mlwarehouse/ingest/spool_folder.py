@@ -9,7 +9,6 @@
     losses.jsonl      what was acknowledged and couldn't be kept, for `doctor`
     wanted            touched by those who wait, so that the committer doesn't
     starting.lock     held for a moment by a process that takes up a run, so that of several one starts it
-    reading.lock      shared by readers that commits keep overtaking: the next batch waits for them, for a while
     repair.lock       held by a repair or a purge: the committer steps aside
     trouble           what keeps the committer from committing, while it does
     damaged/          segments with a damaged place, committed up to it
@@ -33,9 +32,6 @@ from typing import Any
 from mlwarehouse.config import Settings
 from mlwarehouse.disk import create, is_locked, make_folder, sync_path, try_lock
 from mlwarehouse.errors import StorageError
-
-PATIENCE_S = 5.0
-"""How long a batch waits for readers that others have overtaken again and again."""
 
 
 def machine_name() -> str:
@@ -62,7 +58,6 @@ class SpoolFolder:
         self._committed_path = path / "committed"
         self._wanted_path = path / "wanted"
         self._starting_path = path / "starting.lock"
-        self._reading_path = path / "reading.lock"
         self.lock_path = path / "committer.lock"
         self.log_path = path / "committer.log"
         self.losses_path = path / "losses.jsonl"
@@ -206,30 +201,6 @@ class SpoolFolder:
                         yield elected
                         return
                 time.sleep(0.05)
-        finally:
-            os.close(fd)
-
-    @contextmanager
-    def holding_batches(self) -> Iterator[None]:
-        """Have the next batch wait while the spool is read; for `PATIENCE_S`, and for those who may write here."""
-        try:
-            fd = os.open(self._reading_path, os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError:
-            yield
-            return
-        try:
-            fcntl.flock(fd, fcntl.LOCK_SH)
-            yield
-        finally:
-            os.close(fd)
-
-    def let_readers_finish(self) -> None:
-        """Wait for those who hold batches, for `PATIENCE_S` at most: one that is stopped doesn't stop commits."""
-        fd = os.open(self._reading_path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            deadline = time.monotonic() + PATIENCE_S
-            while not try_lock(fd) and time.monotonic() < deadline:
-                time.sleep(0.005)
         finally:
             os.close(fd)
 

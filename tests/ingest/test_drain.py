@@ -7,10 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
-import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -21,7 +18,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from mlwarehouse.engines.embedded import EmbeddedEngine
 from mlwarehouse.ingest import drain as drain_module
-from mlwarehouse.ingest import spool_folder
 from mlwarehouse.ingest.drain import Drain
 from mlwarehouse.ingest.overlay import fresh_reading
 from mlwarehouse.ingest.plan import read_plan
@@ -163,46 +159,6 @@ def test_one_commit_a_table_for_everybody(folder, tmp_path):
     drained = Drain(folder, engine).step()
     assert (drained.n_rows, drained.n_commits, drained.n_live) == (8, 2, 4)
     assert DeltaTable(tmp_path / "tables" / "metrics").version() == 1
-
-
-def test_a_reader_that_commits_keep_overtaking_has_its_turn(folder, tmp_path):
-    engine = EmbeddedEngine(tmp_path / "tables")
-    writer, drain, is_over, n_batches = SpoolWriter(folder), Drain(folder, engine), threading.Event(), []
-
-    def commit():
-        while not is_over.is_set():
-            writer.put_point(writer.series_map(), "x", ("a", 0), len(n_batches), 1.0, 1)
-            n_batches.append(drain.step().n_commits)
-
-    class Busy(EmbeddedEngine):
-        def state(self, spec, app_id):
-            time.sleep(0.01)
-            return super().state(spec, app_id)
-
-    with ThreadPoolExecutor(1) as threads:
-        committing = threads.submit(commit)
-        try:
-            while not n_batches and not committing.done():
-                time.sleep(0.01)
-            for _ in range(2):
-                before = len(n_batches)
-                points = seen(Busy(tmp_path / "tables"), folder)
-                assert set(points.values()) == {1}
-                assert before <= len(points) <= len(n_batches) + 1
-        finally:
-            is_over.set()
-        committing.result()
-    assert sum(n_batches) == len(n_batches) > 5
-    writer.close()
-
-
-def test_commits_wait_for_a_reader_that_is_stopped_for_a_while_only(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(spool_folder, "PATIENCE_S", 0.05)
-    writer, drain = SpoolWriter(folder), Drain(folder, EmbeddedEngine(tmp_path / "tables"))
-    writer.put_point(writer.series_map(), "x", ("a", 0), 1, 1.0, 1)
-    with folder.holding_batches(), folder.holding_batches():
-        assert drain.step().n_commits == 1
-    writer.close()
 
 
 def test_recorded_times_grow_when_the_clock_jumps_back(folder, tmp_path, monkeypatch):
