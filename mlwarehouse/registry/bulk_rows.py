@@ -150,7 +150,8 @@ def event_rows(
 
     times = pa.array(np.full(total, at, np.int64)).cast(pa.timestamp("us", tz="UTC"))
     columns = {
-        "model_name": pa.DictionaryArray.from_arrays(pa.array(of_model.astype(np.int32)), versions.models),
+        # As plain text: a dictionary of all names would be written into each row group.
+        "model_name": versions.models.take(pa.array(of_model)),
         "seq": pa.array(seq),
         "kind": pa.DictionaryArray.from_arrays(pa.array(kind.astype(np.int32)), pa.array([k.value for k in _KINDS])),
         "version": pa.array(number[row], mask=kind == _MODEL),
