@@ -44,6 +44,7 @@ from mlwarehouse.fluent import (
     log_params,
     log_text,
     metric_history,
+    register,
     register_model,
     report,
     reports,
@@ -62,7 +63,9 @@ from mlwarehouse.fluent import (
     spark_udf,
     sql,
     start_run,
+    thrift_server,
     transition_model_version_stage,
+    unregister,
 )
 from mlwarehouse.warehouse import Warehouse
 
@@ -105,6 +108,7 @@ __all__ = [
     "log_params",
     "log_text",
     "metric_history",
+    "register",
     "register_model",
     "report",
     "reports",
@@ -123,7 +127,9 @@ __all__ = [
     "spark_udf",
     "sql",
     "start_run",
+    "thrift_server",
     "transition_model_version_stage",
+    "unregister",
 ]
 
 

@@ -292,6 +292,21 @@ def spark(**options: Any) -> Any:
     return get_warehouse().spark(**options)
 
 
+def register(spark: Any, namespace: str = "mlwarehouse", **options: Any) -> tuple[str, ...]:
+    """Show every table and view in a Spark session's catalog; see `Warehouse.register`."""
+    return get_warehouse().register(spark, namespace, **options)
+
+
+def unregister(spark: Any, namespace: str = "mlwarehouse") -> None:
+    """Take them out of the catalog again; see `Warehouse.unregister`."""
+    get_warehouse().unregister(spark, namespace)
+
+
+def thrift_server(**options: Any) -> Any:
+    """Start Spark's Thrift server over tables and views; see `Warehouse.thrift_server`."""
+    return get_warehouse().thrift_server(**options)
+
+
 def spark_udf(spark: Any, model_uri: str, **options: Any) -> Any:
     """A model as a Spark UDF; see `Warehouse.spark_udf`."""
     return get_warehouse().spark_udf(spark, model_uri, **options)

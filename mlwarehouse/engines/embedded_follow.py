@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from deltalake import DeltaTable
-from deltalake.exceptions import DeltaError
+from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from mlwarehouse.disk import prepared, sync_path
 from mlwarehouse.engines.base import Txn
@@ -44,11 +44,28 @@ MAX_TRIES = 2000
 """How often a commit starts over because another one came first: with the pauses between, more than half a minute."""
 
 
+LISTINGS = 4
+"""How often a log that can't be read is looked through: a listing beside which entries are added may lack one of them
+and have the next."""
+
+
 def open_table(place: Path | Storage, *, version: int | None = None) -> DeltaTable:
-    """A new handle of the table in a folder, at a version or the newest."""
+    """A new handle of the table in a folder, at a version or the newest.
+
+    Raises:
+        DeltaError: The table can't be read.
+        OSError: Likewise.
+    """
     storage = storage_of(place)
-    options = storage.delta_options
-    return DeltaTable(storage.uri, version=version, storage_options=None if options is None else dict(options))
+    options = None if storage.delta_options is None else dict(storage.delta_options)
+    for tries in range(1, LISTINGS):
+        try:
+            return DeltaTable(storage.uri, version=version, storage_options=options)
+        except TableNotFoundError:
+            raise
+        except DeltaError:
+            time.sleep(0.005 * tries)
+    return DeltaTable(storage.uri, version=version, storage_options=options)
 
 
 class NewestTable:
@@ -220,7 +237,7 @@ class TableLog:
     def _load(self) -> None:
         # Stays forgotten if this fails.
         self._base = None
-        table = DeltaTable(self._folder)
+        table = open_table(self._folder)
         self._check(table)
         self._version = table.version()
         # Of a version whose entry is gone there is nothing to know it by: it is loaded each time, until the next one.

@@ -70,7 +70,8 @@ def put_aside(folder: Path, path: Path) -> Path:
 def mend_entry(folder: Path, version: int) -> None:
     """Put a whole log entry without files in the place of one that is empty, torn or missing.
 
-    Nothing is taken from a torn one: what it lacks may be the removals, or the transaction number, that go with it.
+    Nothing is taken from a torn one: what it lacks may be the removals, or the transaction number, that go with it. One
+    that is whole by now stays.
 
     Args:
         folder: The table's folder.
@@ -83,7 +84,12 @@ def mend_entry(folder: Path, version: int) -> None:
         "mlwarehouse": __version__,
         "purpose": PURPOSE,
     }
-    if path.exists():
+    try:
+        read_entry(path)
+        return
+    except FileNotFoundError:
+        pass
+    except ValueError:
         put_aside(folder, path)
     content = json.dumps({"commitInfo": info}).encode() + b"\n"
     # Whoever had the same idea at this moment wins: an entry is written once.

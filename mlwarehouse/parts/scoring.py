@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import time
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,28 +41,6 @@ class Scored:
 
 class Predicting(Packaging):
     """Models over tables: as Spark columns, and as rows of `predictions`."""
-
-    def spark(self, *, master: str | None = None, config: Mapping[str, str] | None = None) -> SparkSession:
-        """A Spark session in which every table and view stands under its plain name.
-
-        What this machine has logged is committed first; queries see later commits too.
-
-        Args:
-            master: Spark's master; None means all cores of this machine.
-            config: Further settings of Spark.
-
-        Raises:
-            MissingDependencyError: pyspark, Java or Delta's jars are missing; it says how to get them.
-            InvalidInputError: The warehouse is in an object store; it says what can be done instead.
-        """
-        from mlwarehouse.engines.spark import register
-        from mlwarehouse.engines.spark_session import build_session
-
-        tables = self.tables_for_spark()
-        session = build_session(master=master, config=config, settings=self.settings)
-        self.flush()
-        register(session, tables)
-        return session
 
     def spark_udf(
         self,

@@ -1,8 +1,12 @@
-"""From spool to tables, exactly once, and read together at every moment."""
+"""From spool to tables, exactly once, and read together at every moment.
+
+``MLWAREHOUSE_SOAK=1`` tries five thousand histories, or ``MLWAREHOUSE_SOAK_EXAMPLES``.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -129,7 +133,8 @@ def test_read_is_logged_at_every_moment(tables, tmp_path_factory):
 
     Warehousing.template = tables
     Warehousing.places = tmp_path_factory
-    run_state_machine_as_test(Warehousing, settings=settings(max_examples=15, stateful_step_count=15, deadline=None))
+    n = int(os.environ.get("MLWAREHOUSE_SOAK_EXAMPLES", "5000")) if os.environ.get("MLWAREHOUSE_SOAK") else 15
+    run_state_machine_as_test(Warehousing, settings=settings(max_examples=n, stateful_step_count=15, deadline=None))
 
 
 def test_finished_segments_go_when_they_are_committed(folder, tmp_path):
