@@ -72,12 +72,6 @@ def read_versions(given: Any) -> Versions:
         InvalidInputError: A column is missing, unknown, not text, or has what can't be.
     """
     columns = _columns(given)
-    unknown = sorted(set(columns) - set(COLUMNS))
-    if unknown:
-        raise InvalidInputError(
-            f"Versions have a column `{unknown[0]}`, which isn't known; the columns are {', '.join(COLUMNS)}."
-            f"{did_you_mean(unknown[0], COLUMNS)}"
-        )
     for needed in COLUMNS[:2]:
         if needed not in columns:
             raise InvalidInputError(f"Versions lack the column `{needed}`; they have {', '.join(columns) or 'none'}.")
@@ -192,6 +186,12 @@ def _columns(given: Any) -> dict[str, pa.Array]:
             )
         if len(set(table.column_names)) < table.num_columns:
             raise InvalidInputError(f"Versions have a column twice; they have {', '.join(table.column_names)}.")
+        unknown = sorted(set(table.column_names) - set(COLUMNS))
+        if unknown:
+            raise InvalidInputError(
+                f"Versions have a column `{unknown[0]}`, which isn't known; the columns are {', '.join(COLUMNS)}."
+                f"{did_you_mean(unknown[0], COLUMNS)}"
+            )
         found = {}
         for name, column in zip(table.column_names, table.columns, strict=True):
             array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
