@@ -61,10 +61,10 @@ def bulk_register(ledger: Ledger, given: Any, source_id: str, comment: str | Non
     def check(policies: tuple[Policy, ...]) -> None:
         for stage, alias in targets(versions):
             for policy in policies:
-                covered = (name for name in models if policy.covers(name, Move(0, stage, alias)))
+                covered = (name for name in models if policy.covers(name, Move(None, stage, alias)))
                 name = next(covered, None)
                 if name is not None:
-                    guard([policy], ModelState(name), [Move(0, stage, alias)], ledger.actor)
+                    guard([policy], ModelState(name), [Move(None, stage, alias)], ledger.actor)
 
     buckets = sorted({bucket_of(name) for name in models})
     for _ in range(MAX_TRIES):

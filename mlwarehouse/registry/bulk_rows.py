@@ -72,12 +72,6 @@ def read_versions(given: Any) -> Versions:
         InvalidInputError: A column is missing, unknown, not text, or has what can't be.
     """
     columns = _columns(given)
-    unknown = sorted(set(columns) - set(COLUMNS))
-    if unknown:
-        raise InvalidInputError(
-            f"Versions have a column `{unknown[0]}`, which isn't known; the columns are {', '.join(COLUMNS)}."
-            f"{did_you_mean(unknown[0], COLUMNS)}"
-        )
     for needed in COLUMNS[:2]:
         if needed not in columns:
             raise InvalidInputError(f"Versions lack the column `{needed}`; they have {', '.join(columns) or 'none'}.")
@@ -150,7 +144,8 @@ def event_rows(
 
     times = pa.array(np.full(total, at, np.int64)).cast(pa.timestamp("us", tz="UTC"))
     columns = {
-        "model_name": pa.DictionaryArray.from_arrays(pa.array(of_model.astype(np.int32)), versions.models),
+        # As plain text: a dictionary of all names would be written into each row group.
+        "model_name": versions.models.take(pa.array(of_model)),
         "seq": pa.array(seq),
         "kind": pa.DictionaryArray.from_arrays(pa.array(kind.astype(np.int32)), pa.array([k.value for k in _KINDS])),
         "version": pa.array(number[row], mask=kind == _MODEL),
@@ -191,6 +186,12 @@ def _columns(given: Any) -> dict[str, pa.Array]:
             )
         if len(set(table.column_names)) < table.num_columns:
             raise InvalidInputError(f"Versions have a column twice; they have {', '.join(table.column_names)}.")
+        unknown = sorted(set(table.column_names) - set(COLUMNS))
+        if unknown:
+            raise InvalidInputError(
+                f"Versions have a column `{unknown[0]}`, which isn't known; the columns are {', '.join(COLUMNS)}."
+                f"{did_you_mean(unknown[0], COLUMNS)}"
+            )
         found = {}
         for name, column in zip(table.column_names, table.columns, strict=True):
             array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column

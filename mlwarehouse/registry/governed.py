@@ -40,10 +40,14 @@ class Governed:
             comment: Why, in the actor's words.
 
         Raises:
-            InvalidInputError: It guards nothing, or something in it can't be.
+            InvalidInputError: It guards nothing, or something in it can't be, such as a question that isn't SQL.
             PermissionDeniedError: The actor lacks the role `admin`.
         """
         checked = check_policy(policy)
+        for question in filter(None, checked.gates.values()):
+            # So that what can't be asked is found now, and not when somebody waits for the gate.
+            given = {k: v for k, v in {"name": "", "version": 0, "run_id": ""}.items() if f"${k}" in question}
+            self._engine.query(f"SELECT * FROM ({question}) AS gate WHERE FALSE", parameters=given)
 
         def decide(_: tuple[Policy, ...]) -> Change:
             _need_admin(self._ledger.actor, f"set policy `{checked.name}`")
@@ -119,6 +123,7 @@ class Governed:
             PermissionDeniedError: The actor may not approve it.
             GateNotPassedError: A check that a policy wants hasn't passed.
         """
+        request_id = names.event_number(request_id, "request")
         decide = partial(requests.approve, number=request_id, archive_existing=archive_existing_versions)
         return self._decided("approve_request", name, request_id, decide, comment)
 
@@ -130,6 +135,7 @@ class Governed:
             ConflictError: It was decided already.
             PermissionDeniedError: The actor may not decide on it.
         """
+        request_id = names.event_number(request_id, "request")
         return self._decided(
             "reject_request", name, request_id, partial(requests.reject, number=request_id), comment, is_move=False
         )
@@ -142,6 +148,7 @@ class Governed:
             ConflictError: It was decided already.
             PermissionDeniedError: It is somebody else's.
         """
+        request_id = names.event_number(request_id, "request")
         decide = partial(requests.cancel, number=request_id, actor=self._ledger.actor.name)
         arguments = {"request_id": request_id}
         state = self._ledger.change(

@@ -79,13 +79,13 @@ class Move:
     """A version's way to a stage or alias, or away from it.
 
     Attributes:
-        version: The version.
+        version: The version; None for one that is being registered.
         stage: The stage, unless it is about an alias.
         alias: The alias.
         enters: Whether it comes there; False when it leaves.
     """
 
-    version: int
+    version: int | None
     stage: str | None = None
     alias: str | None = None
     enters: bool = True
@@ -216,7 +216,8 @@ def guard(
         for policy in policies:
             if not policy.covers(state.name, move):
                 continue
-            said = f"moving version {move.version} of `{state.name}` {move}"
+            which = "a new version" if move.version is None else f"version {move.version}"
+            said = f"moving {which} of `{state.name}` {move}"
             if requester is None and not actor.has_any(policy.movers):
                 raise PermissionDeniedError(
                     f"Policy `{policy.name}` doesn't let {actor} do it: {said} is for {_roles(policy.movers)}; "
@@ -233,7 +234,7 @@ def guard(
                     "registered the version; somebody else must decide."
                 )
             for gate in policy.gates if move.enters else ():
-                result = state.gates.get((move.version, gate))
+                result = None if move.version is None else state.gates.get((move.version, gate))
                 if result is None or not result.passed:
                     found = "wasn't run" if result is None else f"failed ({result.detail or 'without a word'})"
                     raise GateNotPassedError(

@@ -54,7 +54,7 @@ class Registry(Governed, Looking):
         self._reading = reading
         self._actor = actor
         self._present = present
-        self._ledger = Ledger(engine, actor=Actor(actor, frozenset(roles)), clock=clock, reading=reading)
+        self._ledger = Ledger(engine, actor=Actor(actor, names.roles(roles)), clock=clock, reading=reading)
 
     def create_registered_model(
         self, name: str, description: str | None = None, tags: Mapping[str, str] | None = None
@@ -340,6 +340,7 @@ class Registry(Governed, Looking):
             NotFoundError: No such model or comment.
             PermissionDeniedError: It is somebody else's.
         """
+        comment_id = names.event_number(comment_id, "comment")
         decide = partial(rules.edit_comment, number=comment_id, text=names.comment_text(text), actor=self._actor)
         state = self._change("edit_comment", name, None, decide, {"comment_id": comment_id, "text": text})
         return state.comment(comment_id)
@@ -351,6 +352,7 @@ class Registry(Governed, Looking):
             NotFoundError: No such model or comment.
             PermissionDeniedError: It is somebody else's.
         """
+        comment_id = names.event_number(comment_id, "comment")
         decide = partial(rules.delete_comment, number=comment_id, actor=self._actor)
         self._change("delete_comment", name, None, decide, {"comment_id": comment_id})
 

@@ -66,10 +66,23 @@ def test_only_admins_set_policies(people):
         Policy("p", stages=("Prod",)),
         Policy("p", stages="Production"),
         Policy("p", stages=("Production",), movers="dev"),
+        Policy("p", stages=("Production",), gates={"g": "SELECT unknown"}),
+        Policy("p", stages=("Production",), gates={"g": "DROP TABLE audit"}),
         "p",
     ):
         with pytest.raises(InvalidInputError):
             people["root"].set_policy(wrong)
+    assert people["dev"].policies() == []
+
+
+def test_roles_and_numbers_are_what_they_are_given_as(people, engine):
+    with pytest.raises(InvalidInputError, match="Roles are a list"):
+        Registry(engine, actor="lea", roles="lead")
+    request = people["dev"].request_transition("prod-mood", 1, stage="Staging")
+    assert people["dev"].cancel_request("prod-mood", str(request.request_id)).status == "cancelled"
+    for number in ("one", None, 1.5):
+        with pytest.raises(InvalidInputError, match="A request is known by its number"):
+            people["boss"].approve_request("prod-mood", number)
 
 
 @pytest.mark.parametrize(
