@@ -3,7 +3,7 @@ PYTHON_BIN := .venv/bin/python
 PYTEST_ARGS ?=
 WORKERS ?= 2
 
-.PHONY: help setup demo test soak lint bench docs golden lock clean
+.PHONY: help setup demo test cover soak lint bench docs golden lock clean
 
 help:  ## List these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -17,10 +17,13 @@ demo: setup  ## Train, log, ask, register, score: the main job on real sentences
 test: setup lint  ## Run every test: real Delta tables, Spark, HTTP and Chromium
 	@scripts/browser.sh
 	@scripts/minio.sh >/dev/null || true
-	@$(PYTHON_BIN) -m pytest -n $(WORKERS) --dist loadfile --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
+	@$(PYTHON_BIN) -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 
-soak: setup  ## Run the fault tests for long: hundreds of kills, power cuts, sixteen processes for a minute
-	@MLWAREHOUSE_SOAK=1 $(PYTHON_BIN) -m pytest tests/faults tests/maintenance -s
+cover: PYTEST_ARGS += --cov --cov-report=term:skip-covered
+cover: test  ## The same, and say which lines no test has run; takes longer
+
+soak: setup  ## Run the tests of faults for hours: hundreds of kills and power cuts, an hour of training and reading
+	@MLWAREHOUSE_SOAK=1 $(PYTHON_BIN) -m pytest tests/faults tests/maintenance tests/s3 tests/contracts tests/registry tests/ingest/test_drain.py -s
 
 lint: setup  ## Check style, types and the direction of imports
 	@.venv/bin/ruff check .

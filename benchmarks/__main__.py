@@ -9,7 +9,20 @@ import platform
 import tempfile
 from pathlib import Path
 
-from benchmarks import bulk, commit_rate, flat_commits, log_cost, log_ten, million, search, training_loop
+from benchmarks import (
+    bulk,
+    cold_run,
+    commit_rate,
+    flat_commits,
+    growth,
+    log_cost,
+    log_ten,
+    many_models,
+    many_points,
+    million,
+    search,
+    training_loop,
+)
 from benchmarks.harness import Benchmark, run_benchmark
 from benchmarks.stores import VARIABLE
 
@@ -22,6 +35,10 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     flat_commits.BENCHMARK,
     search.BENCHMARK,
     *million.BENCHMARKS,
+    cold_run.BENCHMARK,
+    growth.BENCHMARK,
+    many_points.BENCHMARK,
+    *many_models.BENCHMARKS,
 )
 
 HEAD = "| work | side | median | ratio to us | peak memory | bar |\n| --- | --- | --- | --- | --- | --- |"

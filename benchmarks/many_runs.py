@@ -41,13 +41,13 @@ def run_of_curve(curve: int, n: int) -> int:
     return curve % min(n, RUNS_PER_EXPERIMENT)
 
 
-def curve_values(curve: int) -> np.ndarray[Any, Any]:
-    """The values of a curve at steps from 0, float64, of shape [5000]."""
-    steps = np.arange(CURVE_STEPS, dtype=np.int64)
+def curve_values(curve: int, n_steps: int = CURVE_STEPS) -> np.ndarray[Any, Any]:
+    """The values of a curve at steps from 0, float64, of shape [n_steps]."""
+    steps = np.arange(n_steps, dtype=np.int64)
     return ((curve * 7919 + steps * 104_729) % 1_000_003) / 1_000_003
 
 
-def fill_ours(root: Path, n: int, *, n_curves: int = 0) -> None:
+def fill_ours(root: Path, n: int, *, n_curves: int = 0, n_steps: int = CURVE_STEPS) -> None:
     """Make a warehouse with ``n`` finished runs of ten params and ten metrics each, some with a curve of ``loss``."""
     from mlwarehouse import Warehouse
 
@@ -65,7 +65,7 @@ def fill_ours(root: Path, n: int, *, n_curves: int = 0) -> None:
     for first in range(0, n, CHUNK):
         _append_runs(engine, first, min(first + CHUNK, n))
     for first in range(0, n_curves, CURVES_A_FILE):
-        _append_curves(engine, first, min(first + CURVES_A_FILE, n_curves), n)
+        _append_curves(engine, first, min(first + CURVES_A_FILE, n_curves), n, n_steps)
     warehouse.close()
 
 
@@ -102,15 +102,15 @@ def _append_runs(engine: Any, first: int, last: int) -> None:
     )  # fmt: skip
 
 
-def _append_curves(engine: Any, first: int, last: int, n: int) -> None:
-    size = (last - first) * CURVE_STEPS
+def _append_curves(engine: Any, first: int, last: int, n: int, n_steps: int) -> None:
+    size = (last - first) * n_steps
     numbers = [run_of_curve(curve, n) for curve in range(first, last)]
     ids = pa.array([run_ids(number, number + 1)[0] for number in numbers])
-    starts = np.repeat((FIRST_START_MS + np.array(numbers) * 1000) * 1000, CURVE_STEPS)
-    steps = np.tile(np.arange(CURVE_STEPS), last - first)
+    starts = np.repeat((FIRST_START_MS + np.array(numbers) * 1000) * 1000, n_steps)
+    steps = np.tile(np.arange(n_steps), last - first)
     _append(
-        engine, "metrics", size, run_id=ids.take(pa.array(np.repeat(np.arange(last - first), CURVE_STEPS))),
-        key="loss", step=steps, value=np.concatenate([curve_values(c) for c in range(first, last)]),
+        engine, "metrics", size, run_id=ids.take(pa.array(np.repeat(np.arange(last - first), n_steps))),
+        key="loss", step=steps, value=np.concatenate([curve_values(c, n_steps) for c in range(first, last)]),
         event_at=_times(starts + steps * 1000), recorded_at=_times(starts), attempt=0,
         writer_id=f"curves{first:010d}", writer_seq=np.arange(size),
     )  # fmt: skip

@@ -70,7 +70,8 @@ def middle(n: int) -> str:
     return f"e{experiment_of(n // 2)}"
 
 
-def _ours_at(place: Path, n: int) -> Path:
+def ours_at(place: Path, n: int) -> Path:
+    """Our warehouse of ``n`` runs."""
     from mlwarehouse import Warehouse
 
     def make(folder: Path) -> None:
@@ -80,7 +81,8 @@ def _ours_at(place: Path, n: int) -> Path:
     return store(f"ours-{n}", place, make)
 
 
-def _mlflow_at(place: Path, n: int) -> str:
+def mlflow_at(place: Path, n: int) -> str:
+    """The address of MLflow's store of ``n`` runs."""
     return f"sqlite:///{store(f'mlflow-{n}', place, lambda folder: _fill_mlflow(folder, n))}/mlflow.db"
 
 
@@ -88,7 +90,7 @@ def _fill_mlflow(folder: Path, n: int) -> None:
     fill_mlflow(folder, n, n_curves=n_curves(n))
 
 
-def _timed(ask: Callable[[], Any]) -> tuple[float, float, Any]:
+def timed(ask: Callable[[], Any]) -> tuple[float, float, Any]:
     """The first time and the median of some more, in seconds, and the answer."""
     costs: list[float] = []
     answer = None
@@ -100,7 +102,7 @@ def _timed(ask: Callable[[], Any]) -> tuple[float, float, Any]:
 
 
 def _measured(question: Question, n: int, ask: Callable[[], Any]) -> Measured:
-    first, usual, found = _timed(ask)
+    first, usual, found = timed(ask)
     if question.n_points is not None:
         points = question.n_points(n)
         return Measured(points / usual, question.answer(found, n), extra={"first": points / first})
@@ -132,11 +134,11 @@ class _Asking:
         if self.side == "theirs":
             import mlflow
 
-            mlflow.set_tracking_uri(_mlflow_at(place, n))
+            mlflow.set_tracking_uri(mlflow_at(place, n))
             return _measured(question, n, lambda: question.theirs(n))
         from mlwarehouse import Warehouse
 
-        root = _ours_at(place, n)
+        root = ours_at(place, n)
         warehouse = Warehouse(root, committer="off")
         found = _measured(question, n, lambda: question.ours(warehouse, n))
         warehouse.close()
@@ -152,7 +154,8 @@ def faster(times: float) -> Bar:
     return Bar(f"≥ {times:g} times MLflow's speed", lambda value, best: best >= times * value)
 
 
-def _mlflow_search(**arguments: Any) -> Any:
+def mlflow_search(**arguments: Any) -> Any:
+    """MLflow's search."""
     import mlflow
 
     return mlflow.search_runs(**arguments)
@@ -258,7 +261,7 @@ QUESTIONS: tuple[Question, ...] = (
         "filter on metric and param over all experiments, the best 1,000 as a frame",
         faster(20),
         lambda w, n: w.search_runs(search_all_experiments=True, filter_string=FILTER, order_by=ORDER, max_results=MOST),
-        lambda n: _mlflow_search(search_all_experiments=True, filter_string=FILTER, order_by=ORDER, max_results=MOST),
+        lambda n: mlflow_search(search_all_experiments=True, filter_string=FILTER, order_by=ORDER, max_results=MOST),
         _best,
         best_of_all,
     ),
@@ -269,7 +272,7 @@ QUESTIONS: tuple[Question, ...] = (
         lambda w, n: w.search_runs(
             experiment_names=[middle(n)], filter_string=FILTER, order_by=ORDER, max_results=MOST
         ),
-        lambda n: _mlflow_search(experiment_names=[middle(n)], filter_string=FILTER, order_by=ORDER, max_results=MOST),
+        lambda n: mlflow_search(experiment_names=[middle(n)], filter_string=FILTER, order_by=ORDER, max_results=MOST),
         _best,
         _best_of_one,
     ),
@@ -278,7 +281,7 @@ QUESTIONS: tuple[Question, ...] = (
         "the newest 1,000 runs of one experiment, all columns",
         faster(10),
         lambda w, n: w.search_runs(experiment_names=[middle(n)], max_results=MOST),
-        lambda n: _mlflow_search(experiment_names=[middle(n)], max_results=MOST),
+        lambda n: mlflow_search(experiment_names=[middle(n)], max_results=MOST),
         _page,
         _page_of_middle,
     ),
@@ -287,7 +290,7 @@ QUESTIONS: tuple[Question, ...] = (
         "the newest 1,000 runs of all experiments, all columns",
         faster(5),
         lambda w, n: w.search_runs(search_all_experiments=True, max_results=MOST),
-        lambda n: _mlflow_search(search_all_experiments=True, max_results=MOST),
+        lambda n: mlflow_search(search_all_experiments=True, max_results=MOST),
         _page,
         lambda n: _page_of(0, n, MOST),
     ),
@@ -296,7 +299,7 @@ QUESTIONS: tuple[Question, ...] = (
         "100,000 runs with all columns as a frame",
         faster(30),
         lambda w, n: w.search_runs(search_all_experiments=True, max_results=100_000),
-        lambda n: _mlflow_search(search_all_experiments=True, max_results=100_000),
+        lambda n: mlflow_search(search_all_experiments=True, max_results=100_000),
         _page,
         lambda n: _page_of(0, n, 100_000),
     ),

@@ -10,7 +10,7 @@ VARIABLE = "MLWAREHOUSE_BENCH_STORES"
 """Names a folder for stores; the command that runs the benchmarks makes one and removes it."""
 
 
-def store(name: str, place: Path, make: Callable[[Path], None]) -> Path:
+def store(name: str, place: Path, make: Callable[[Path], object]) -> Path:
     """The folder of a store.
 
     Args:

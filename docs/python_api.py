@@ -27,6 +27,7 @@ HANDED_OUT: tuple[str, ...] = (
     "mlwarehouse.parts.packaging.LoggedModel",
     "mlwarehouse.parts.packaging.FoundModel",
     "mlwarehouse.parts.scoring.Scored",
+    "mlwarehouse.engines.spark_thrift.ThriftServer",
     "mlwarehouse.tables.reports.ReportSpec",
     "mlwarehouse.tables.reports.Parameter",
     "mlwarehouse.registry.Registry",

@@ -44,11 +44,13 @@ from mlwarehouse.fluent import (
     log_params,
     log_text,
     metric_history,
+    register,
     register_model,
     report,
     reports,
     score,
     search_model_versions,
+    search_registered_models,
     search_runs,
     set_experiment,
     set_model_alias,
@@ -61,7 +63,9 @@ from mlwarehouse.fluent import (
     spark_udf,
     sql,
     start_run,
+    thrift_server,
     transition_model_version_stage,
+    unregister,
 )
 from mlwarehouse.warehouse import Warehouse
 
@@ -104,11 +108,13 @@ __all__ = [
     "log_params",
     "log_text",
     "metric_history",
+    "register",
     "register_model",
     "report",
     "reports",
     "score",
     "search_model_versions",
+    "search_registered_models",
     "search_runs",
     "set_experiment",
     "set_model_alias",
@@ -121,7 +127,9 @@ __all__ = [
     "spark_udf",
     "sql",
     "start_run",
+    "thrift_server",
     "transition_model_version_stage",
+    "unregister",
 ]
 
 

@@ -99,10 +99,10 @@ def changes(
 
 
 def _keep_cursor(path: Path, cursor: str) -> None:
-    from mlwarehouse.ingest.spool_folder import replace
+    from mlwarehouse.disk import replace
 
     try:
-        replace(path, cursor)
+        replace(path, cursor.encode())
     except OSError as error:
         raise InvalidInputError(f"The cursor can't be kept in `{path}`: {error}") from error
 

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import enum
 from typing import Annotated, Any
 
 import typer
 
 from mlwarehouse.cli_options import AsOfOption, AtOption, JsonOption, WarehouseOption
 from mlwarehouse.cli_output import print_json, print_rows, record
+from mlwarehouse.entities import TransitionRequest
 from mlwarehouse.warehouse import Warehouse
 
+
+class Decision(enum.StrEnum):
+    """What can become of a request."""
+
+    approve = "approve"
+    reject = "reject"
+    cancel = "cancel"
+
+
 models_app = typer.Typer(
-    no_args_is_help=True, help="Registered models: list, history, register, alias, stage.", rich_markup_mode=None
+    no_args_is_help=True,
+    help="Registered models: list, history, diff, register, alias, stage; requests, gates and policies.",
+    rich_markup_mode=None,
 )
 
 
@@ -61,6 +74,23 @@ def models_history(
     print_rows(table.to_pylist(), as_json=as_json, columns=table.column_names)
 
 
+@models_app.command("diff")
+def models_diff(
+    name: Annotated[str, typer.Argument(help="The registered model.")],
+    since: Annotated[str, typer.Option(help="The earlier moment, such as 2026-11-01 or 2026-11-01T09:30.")],
+    until: Annotated[str | None, typer.Option(help="The later one; now by default.")] = None,
+    warehouse: WarehouseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell what is different about a registered model between two moments.
+
+    Example: mlwarehouse models diff sentiment --since 2026-11-01
+    """
+    found = Warehouse(warehouse).model_differences(name, since, until)
+    columns = ["what", "version", "key", "before", "after"]
+    print_rows([record(difference) for difference in found], as_json=as_json, columns=columns)
+
+
 @models_app.command("register")
 def models_register(
     model_uri: Annotated[str, typer.Argument(help="The logged model, runs:/<run_id>/<path>.")],
@@ -108,6 +138,106 @@ def models_stage(
     """
     moved = Warehouse(warehouse).transition_model_version_stage(name, version, stage, comment=comment)
     _print_version(moved, as_json)
+
+
+@models_app.command("requests")
+def models_requests(
+    name: Annotated[str | None, typer.Argument(help="Only of this registered model.")] = None,
+    warehouse: WarehouseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the requests to move versions that wait for a decision.
+
+    Example: mlwarehouse models requests
+    """
+    table = Warehouse(warehouse).sql(
+        "SELECT name, request_id, version, stage, alias, user_id, requested_at, comment FROM transition_requests "
+        "WHERE status = 'open' AND COALESCE(name = $name, TRUE) ORDER BY requested_at",
+        parameters={"name": name},
+        output_format="arrow",
+    )
+    print_rows(table.to_pylist(), as_json=as_json, columns=table.column_names)
+
+
+@models_app.command("request")
+def models_request(
+    name: Annotated[str, typer.Argument(help="The registered model.")],
+    version: Annotated[int, typer.Argument(help="The version.")],
+    stage: Annotated[str | None, typer.Option(help="The stage it shall come to.")] = None,
+    alias: Annotated[str | None, typer.Option(help="Or the alias.")] = None,
+    comment: Annotated[str | None, typer.Option(help="Why.")] = None,
+    warehouse: WarehouseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Request that a version is moved to a stage or alias, for somebody who may to decide.
+
+    Example: mlwarehouse models request sentiment 3 --stage Production --comment "better on every subset"
+    """
+    registry = Warehouse(warehouse).registry
+    _print_request(registry.request_transition(name, version, stage=stage, alias=alias, comment=comment), as_json)
+
+
+@models_app.command("decide")
+def models_decide(
+    name: Annotated[str, typer.Argument(help="The registered model.")],
+    request_id: Annotated[int, typer.Argument(help="The request, as `requests` lists it.")],
+    decision: Annotated[Decision, typer.Argument(help="What becomes of it.")],
+    comment: Annotated[str | None, typer.Option(help="Why.")] = None,
+    warehouse: WarehouseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Decide on a request: approve moves the version, reject leaves it, cancel takes your own request back.
+
+    Example: mlwarehouse models decide sentiment 7 approve --comment "agreed on Monday"
+    """
+    registry = Warehouse(warehouse).registry
+    act = {
+        Decision.approve: registry.approve_request,
+        Decision.reject: registry.reject_request,
+        Decision.cancel: registry.cancel_request,
+    }[decision]
+    _print_request(act(name, request_id, comment), as_json)
+
+
+@models_app.command("gate")
+def models_gate(
+    name: Annotated[str, typer.Argument(help="The registered model.")],
+    version: Annotated[int, typer.Argument(help="The version.")],
+    gate: Annotated[str, typer.Argument(help="The check, as a policy names it.")],
+    warehouse: WarehouseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a check that a policy wants, and record what came of it; fails where the version does.
+
+    Example: mlwarehouse models gate sentiment 3 "beats the champion"
+    """
+    result = Warehouse(warehouse).registry.run_gate(name, version, gate)
+    if as_json:
+        print_json(record(result))
+    else:
+        print(f"{result.gate}: {'passed' if result.passed else 'failed'} {result.detail or ''}".rstrip())
+    if not result.passed:
+        raise typer.Exit(1)
+
+
+@models_app.command("policies")
+def models_policies(warehouse: WarehouseOption = None, as_json: JsonOption = False) -> None:
+    """List the policies: who may move which models' versions where.
+
+    Example: mlwarehouse models policies
+    """
+    table = Warehouse(warehouse).sql(
+        "SELECT policy, rule, user_id, set_at, comment FROM registry_policies ORDER BY policy", output_format="arrow"
+    )
+    print_rows(table.to_pylist(), as_json=as_json, columns=table.column_names)
+
+
+def _print_request(request: TransitionRequest, as_json: bool) -> None:
+    if as_json:
+        print_json(record(request))
+        return
+    target = f"stage {request.stage}" if request.alias is None else f"alias {request.alias}"
+    print(f"request {request.request_id}: {request.name}/{request.version} to {target}, {request.status}")
 
 
 def _print_version(version: Any, as_json: bool) -> None:

@@ -80,6 +80,7 @@ SETTINGS: tuple[Setting, ...] = (
         "join_timeout_s", "120", "Seconds that a process waits for the one whose run it joins, before it goes on alone."
     ),
     Setting("actor", "", "The name written beside every change; empty means the login name."),
+    Setting("roles", "", "What the actor may act as under the registry's policies, joined by commas."),
     Setting(
         "locked_sql",
         "with-landlock",
@@ -118,6 +119,7 @@ class Settings:
     run_id: str
     join_timeout_s: float
     actor: str
+    roles: str
     locked_sql: str
     spark_jars_dir: str
     capture_code: bool
@@ -156,6 +158,7 @@ def load_settings(**overrides: str | float | bool) -> Settings:
         run_id=values["run_id"],
         join_timeout_s=_number(known["join_timeout_s"], values["join_timeout_s"]),
         actor=values["actor"],
+        roles=values["roles"],
         locked_sql=values["locked_sql"],
         spark_jars_dir=values["spark_jars_dir"],
         capture_code=values["capture_code"] == "on",

@@ -7,7 +7,7 @@ import fcntl
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -33,10 +33,45 @@ def try_lock(fd: int) -> bool:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+        if _is_anothers(error):
             return False
         raise
     return True
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a living process holds the lock of a file."""
+    try:
+        fd = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        if _is_anothers(error):
+            return True
+        raise
+    finally:
+        os.close(fd)
+    return False
+
+
+def _is_anothers(error: OSError) -> bool:
+    return error.errno in (errno.EWOULDBLOCK, errno.EACCES)
+
+
+def create(path: Path, content: bytes) -> None:
+    """Write a whole file and force it to disk, unless it is there; of several processes one wins."""
+    with prepared(path, content) as temporary, suppress(FileExistsError):
+        os.link(temporary, path)
+    sync_path(path.parent)
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Replace a whole file and force it to disk: a crash leaves the old content or the new one."""
+    with prepared(path, content) as temporary:
+        temporary.replace(path)
+    sync_path(path.parent)
 
 
 @contextmanager

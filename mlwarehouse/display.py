@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import html
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import Any
 
 MOST_ENTRIES = 12
@@ -61,22 +62,19 @@ def _filled(shown: Displayed) -> list[tuple[str, Any]]:
 
 def _text(value: Any) -> str:
     if isinstance(value, Mapping):
-        entries = list(value.items())
-        said = [f"{repr(_short(str(key)))[1:-1]}: {_text(v)}" for key, v in entries[:MOST_ENTRIES]]
-        if len(entries) > MOST_ENTRIES:
-            said.append(f"… {len(entries) - MOST_ENTRIES} more")
-        return f"{{{', '.join(said)}}}"
+        return f"{{{', '.join(_entries(value, lambda key: repr(key)[1:-1], _text))}}}"
     return repr(_short(value)) if isinstance(value, str) else _plain(value)
 
 
 def _html(value: Any) -> str:
     if isinstance(value, Mapping):
-        entries = list(value.items())
-        said = [f"{html.escape(_short(str(k)))}: {_html(v)}" for k, v in entries[:MOST_ENTRIES]]
-        if len(entries) > MOST_ENTRIES:
-            said.append(f"… {len(entries) - MOST_ENTRIES} more")
-        return "<br>".join(said)
+        return "<br>".join(_entries(value, html.escape, _html))
     return html.escape(_short(value) if isinstance(value, str) else _plain(value))
+
+
+def _entries(entries: Mapping[Any, Any], key: Callable[[str], str], value: Callable[[Any], str]) -> list[str]:
+    said = [f"{key(_short(str(k)))}: {value(v)}" for k, v in islice(entries.items(), MOST_ENTRIES)]
+    return [*said, f"… {len(entries) - MOST_ENTRIES} more"] if len(entries) > MOST_ENTRIES else said
 
 
 def _plain(value: Any) -> str:

@@ -149,6 +149,7 @@ class ModelVersion(Displayed):
     aliases: tuple[str, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
     last_updated_timestamp: int | None = None
+    parent: str | None = None
 
     @property
     def uri(self) -> str:
@@ -188,6 +189,85 @@ class RegisteredModel(Displayed):
             "description": self.description,
             "tags": self.tags,
         }
+
+
+@dataclass(frozen=True)
+class ModelComment:
+    """A comment on a registered model, or on one of its versions.
+
+    Attributes:
+        comment_id: Its number within the model.
+        name: The registered model.
+        version: The version; None for the model.
+        text: Markdown.
+        user_id: Who wrote it.
+        creation_timestamp: When, milliseconds since the epoch (UTC).
+        last_updated_timestamp: When it was last edited.
+    """
+
+    comment_id: int
+    name: str
+    version: int | None
+    text: str
+    user_id: str | None
+    creation_timestamp: int
+    last_updated_timestamp: int
+
+
+@dataclass(frozen=True)
+class TransitionRequest:
+    """A request that a model version is moved to a stage or alias.
+
+    Attributes:
+        request_id: Its number within the model.
+        name: The registered model.
+        version: The version.
+        stage: The stage it shall come to; None when it is an alias.
+        alias: The alias; None when it is a stage.
+        status: ``open``, ``approved``, ``rejected`` or ``cancelled``.
+        user_id: Who requested it.
+        comment: Why, in their words.
+        creation_timestamp: When, milliseconds since the epoch (UTC).
+        decided_by: Who decided; None while it is open.
+        decision_comment: Why, in their words.
+        decision_timestamp: When.
+    """
+
+    request_id: int
+    name: str
+    version: int
+    stage: str | None
+    alias: str | None
+    status: str
+    user_id: str | None
+    comment: str | None
+    creation_timestamp: int
+    decided_by: str | None = None
+    decision_comment: str | None = None
+    decision_timestamp: int | None = None
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """The last result of a check for a model version.
+
+    Attributes:
+        name: The registered model.
+        version: The version.
+        gate: The check's name.
+        passed: Whether it passed.
+        detail: What it found.
+        user_id: Who ran it.
+        checked_timestamp: When, milliseconds since the epoch (UTC).
+    """
+
+    name: str
+    version: int
+    gate: str
+    passed: bool
+    detail: str | None
+    user_id: str | None
+    checked_timestamp: int
 
 
 SNAPSHOT_FORM = 1

@@ -15,6 +15,8 @@ The tree::
     │   ├── ParamConflictError       a param set twice with another value
     │   ├── RunFinishedError         logging to a run that has ended
     │   └── ConcurrentChangeError    somebody else's change came first
+    ├── PermissionDeniedError        the actor may not do this
+    │   └── GateNotPassedError       a check that a policy wants hasn't passed
     ├── StorageError                 reading or writing the tables failed
     │   ├── NotAWarehouseError       a folder that holds something else
     │   ├── StoreRefusedError        the artifact store takes no file: full, read-only, failing or away
@@ -33,7 +35,8 @@ A message is one sentence that says what was asked, what was found, and what to 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class WarehouseError(Exception):
@@ -116,6 +119,20 @@ class ConcurrentChangeError(ConflictError):
     code = "RESOURCE_CONFLICT"
 
 
+class PermissionDeniedError(WarehouseError):
+    """The actor may not do this; the message says who may."""
+
+    code = "PERMISSION_DENIED"
+    http_status = 403
+
+
+class GateNotPassedError(PermissionDeniedError):
+    """A check that a policy wants before a model version is moved hasn't passed, or wasn't run."""
+
+    code = "INVALID_STATE"
+    http_status = 400
+
+
 class StorageError(WarehouseError):
     """Reading or writing the warehouse's tables failed below this package."""
 
@@ -173,6 +190,20 @@ class SandboxUnavailableError(WarehouseError):
     """The machine lacks what shuts in a process that runs strangers' SQL; the message says what, and what to set."""
 
     http_status = 501
+
+
+@contextmanager
+def within_depth(error: type[WarehouseError], message: str) -> Iterator[None]:
+    """Refuse what is nested too deeply to be worked through, in place of Python's own error; also a decorator.
+
+    Args:
+        error: What to raise.
+        message: What it says.
+    """
+    try:
+        yield
+    except RecursionError:
+        raise error(message) from None
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -277,6 +277,11 @@ def get_model_version_by_alias(name: str, alias: str, **options: Any) -> Any:
     return get_warehouse().get_model_version_by_alias(name, alias, **options)
 
 
+def search_registered_models(filter_string: str = "", **options: Any) -> Any:
+    """Registered models; see `Warehouse.search_registered_models`."""
+    return get_warehouse().search_registered_models(filter_string, **options)
+
+
 def search_model_versions(filter_string: str = "", **options: Any) -> Any:
     """Versions of registered models; see `Warehouse.search_model_versions`."""
     return get_warehouse().search_model_versions(filter_string, **options)
@@ -285,6 +290,21 @@ def search_model_versions(filter_string: str = "", **options: Any) -> Any:
 def spark(**options: Any) -> Any:
     """A Spark session with every table and view registered; see `Warehouse.spark`."""
     return get_warehouse().spark(**options)
+
+
+def register(spark: Any, namespace: str = "mlwarehouse", **options: Any) -> tuple[str, ...]:
+    """Show every table and view in a Spark session's catalog; see `Warehouse.register`."""
+    return get_warehouse().register(spark, namespace, **options)
+
+
+def unregister(spark: Any, namespace: str = "mlwarehouse") -> None:
+    """Take them out of the catalog again; see `Warehouse.unregister`."""
+    get_warehouse().unregister(spark, namespace)
+
+
+def thrift_server(**options: Any) -> Any:
+    """Start Spark's Thrift server over tables and views; see `Warehouse.thrift_server`."""
+    return get_warehouse().thrift_server(**options)
 
 
 def spark_udf(spark: Any, model_uri: str, **options: Any) -> Any:

@@ -47,15 +47,12 @@ def test_search_sees_what_another_process_logged(warehouse):
 
 @pytest.mark.spark
 def test_every_reader_counts_the_same(warehouse, spark):
-    from mlwarehouse.engines.spark import register
-
-    warehouse.flush()
-    register(spark, warehouse.root / "tables")
+    warehouse.register(spark, "whole_way")
     for table in (*COUNTS, "tag_events"):
         path = str(warehouse.root / "tables" / table)
         counts = {
             "pandas": int(warehouse.sql(f"SELECT count(*) AS n FROM {table}").n[0]),
-            "Spark SQL": spark.sql(f"SELECT count(*) AS n FROM {table}").collect()[0].n,
+            "Spark SQL": spark.sql(f"SELECT count(*) AS n FROM whole_way.{table}").collect()[0].n,
             "Spark in place": spark.read.format("delta").load(path).count(),
             "deltalake": DeltaTable(path).to_pyarrow_table().num_rows,
             "DuckDB": duckdb.sql(f"SELECT count(*) FROM read_parquet({DeltaTable(path).file_uris()})").fetchone()[0],
@@ -63,7 +60,7 @@ def test_every_reader_counts_the_same(warehouse, spark):
         assert len(set(counts.values())) == 1, (table, counts)
         assert counts["pandas"] >= COUNTS.get(table, 1)
     ours = warehouse.sql("SELECT run_id, status FROM runs ORDER BY run_id")
-    theirs = spark.sql("SELECT run_id, status FROM runs ORDER BY run_id").toPandas()
+    theirs = spark.sql("SELECT run_id, status FROM whole_way.runs ORDER BY run_id").toPandas()
     pd.testing.assert_frame_equal(ours, theirs)
 
 

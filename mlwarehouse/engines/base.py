@@ -6,7 +6,7 @@ An engine appends to the declared tables and answers `SELECT`s over tables and v
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -31,6 +31,19 @@ class Txn:
 
     app_id: str
     version: int
+
+
+@dataclass(frozen=True)
+class Late:
+    """What goes into a commit whose rows are written.
+
+    Attributes:
+        txns: See `Engine.append`.
+        holding: See `Engine.append`.
+    """
+
+    txns: Sequence[Txn] = ()
+    holding: Sequence[Txn] = ()
 
 
 @dataclass(frozen=True)
@@ -101,14 +114,16 @@ class Engine(Protocol):
         """Create the tables that aren't there; bring older ones up to the declared schema version."""
         ...
 
-    def append(self, spec: TableSpec, rows: Any, *, txns: Sequence[Txn] = ()) -> Appended:
+    def append(self, spec: TableSpec, rows: Any, *, txns: Sequence[Txn] = (), holding: Sequence[Txn] = ()) -> Appended:
         """Append rows durably and, with `txns`, exactly once.
 
         Args:
             spec: The table.
             rows: `pyarrow.Table` (each engine) or the engine's own frame, with the table's columns in any order.
-            txns: Transaction numbers that go into the same commit. If the table has reached the first one's number,
-                nothing is added.
+            txns: Transaction numbers that go into the same commit. If the table has reached any of them, nothing is
+                added.
+            holding: Numbers that this append was decided on. If one isn't the last that its application recorded, 0
+                where it recorded none, nothing is added.
 
         Returns:
             What happened.
@@ -116,6 +131,25 @@ class Engine(Protocol):
         Raises:
             CastError: A column is missing or unknown, or a value doesn't fit its declared type without loss.
             StorageError: The write failed; nothing was added.
+        """
+        ...
+
+    def append_late(self, spec: TableSpec, rows: Any, decide: Callable[[], Late | None]) -> Appended:
+        """Append rows whose transactions are decided once the rows are written, and anew after each refusal.
+
+        For many rows, which take longer to write than others leave a table alone.
+
+        Args:
+            spec: The table.
+            rows: As for `append`.
+            decide: Says what goes into the commit; None gives up, and nothing is added. What it raises is passed on.
+
+        Returns:
+            What happened.
+
+        Raises:
+            CastError: As for `append`.
+            StorageError: As for `append`.
         """
         ...
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +14,7 @@ import duckdb
 import pyarrow as pa
 
 from mlwarehouse.engines import embedded_commit
-from mlwarehouse.engines.base import Appended, Reading, RunRows, Txn
+from mlwarehouse.engines.base import Appended, Late, Reading, RunRows, Txn
 from mlwarehouse.engines.casting import cast_strict, plain_types
 from mlwarehouse.engines.embedded_kept import PREFIX, Kept, KeptHandles, find_kept
 from mlwarehouse.engines.embedded_sql import COMMIT_VERSION, columns_of, no_rows, rows_by_version, rows_of_files, said
@@ -72,7 +72,7 @@ class EmbeddedEngine:
         """See `Engine.create_tables`."""
         self.tables.create(specs)
 
-    def append(self, spec: TableSpec, rows: Any, *, txns: Sequence[Txn] = ()) -> Appended:
+    def append(self, spec: TableSpec, rows: Any, *, txns: Sequence[Txn] = (), holding: Sequence[Txn] = ()) -> Appended:
         """See `Engine.append`; ``rows`` is a `pyarrow.Table`."""
         if not isinstance(rows, pa.Table):
             raise CastError(f"Rows for table `{spec.name}` must be a pyarrow.Table; got {type(rows).__name__}.")
@@ -81,10 +81,18 @@ class EmbeddedEngine:
             return Appended(self.version(spec), applied=False, n_rows=0)
         place = self.tables.place(spec)
         try:
-            files = [embedded_commit.stage(place, rows)] if rows.num_rows else []
+            files = [embedded_commit.stage(place, rows, row_group_rows=spec.row_group_rows)] if rows.num_rows else []
         except OSError as error:
             raise StorageError(f"Table `{spec.name}` in `{place.uri}` couldn't be written: {error}") from error
-        return embedded_commit.commit(place, spec, files, txns, log=self.tables.log(spec))
+        return embedded_commit.commit(place, spec, files, txns, holding=holding, log=self.tables.log(spec))
+
+    def append_late(self, spec: TableSpec, rows: Any, decide: Callable[[], Late | None]) -> Appended:
+        """See `Engine.append_late`; ``rows`` is a `pyarrow.Table`."""
+        if not isinstance(rows, pa.Table):
+            raise CastError(f"Rows for table `{spec.name}` must be a pyarrow.Table; got {type(rows).__name__}.")
+        return embedded_commit.commit_late(
+            self.tables.place(spec), spec, cast_strict(rows, spec), decide, log=lambda: self.tables.log(spec)
+        )
 
     def has_applied(self, spec: TableSpec, txns: Sequence[Txn]) -> bool:
         """See `EmbeddedTables.has_applied`."""
@@ -192,7 +200,7 @@ class EmbeddedEngine:
         """
         try:
             with self._cursor() as cursor:
-                kept.prepare(cursor)
+                kept.prepare(cursor, self._connection_of_all())
                 return cursor.execute(text).to_arrow_table()
         except duckdb.Error as error:
             raise StorageError(f"Kept folds can't be read: {said(error)}") from error
@@ -223,7 +231,7 @@ class EmbeddedEngine:
         self, cursor: duckdb.DuckDBPyConnection, asked: _Asked, watch: Watch | None, *, is_stream: bool = False
     ) -> duckdb.DuckDBPyConnection:
         if asked.kept is not None:
-            asked.kept.prepare(cursor)
+            asked.kept.prepare(cursor, self._connection_of_all())
         for name in asked.question.tables & TABLES_BY_NAME.keys():
             self._attach(cursor, TABLES_BY_NAME[name], asked.reading)
         if asked.reading.now is not None:
@@ -252,6 +260,8 @@ class EmbeddedEngine:
                     config={
                         "autoinstall_known_extensions": "false",
                         "autoload_known_extensions": "false",
+                        # The system caches files, and gives the memory back.
+                        "enable_external_file_cache": "false",
                         # A name in SQL must never find a variable of the calling program.
                         "python_enable_replacements": "false",
                     }

@@ -27,6 +27,7 @@ from mlwarehouse.engines.embedded_log import (
     LogState,
     actions_of,
     checkpoint_names,
+    entry_name,
     entry_names,
     parse_checkpoint,
     replay,
@@ -161,18 +162,23 @@ def _log_damages(
     elif first > checkpoint:
         first = checkpoint + 1
     versions = range(first, max(entries, default=-1) + 1)
-    contents = read_many(log, [entries[v] for v in versions if v in entries and (deep or v > checkpoint)])
+    contents = read_many(log, [entry_name(v) for v in versions if v not in entries or deep or v > checkpoint])
+    gone = {v for v in versions if v not in entries and contents[entry_name(v)] is None}
+    if gone:
+        # While they were listed, older entries may have been cleaned up.
+        first_now = min(entry_names(log.files()), default=0)
+        gone = {v for v in gone if v >= min(first_now, checkpoint + 1)}
     for version in versions:
-        if version not in entries:
+        if version in gone:
             what = f"Table `{spec.name}`: the log has no entry {version}, and later ones."
             # The first entry says what the table is.
             yield Damage("missing entry", spec.name, what, can_mend=version > 0, version=version)
             continue
-        if not there[entries[version]].size:
+        if version in entries and not there[entries[version]].size:
             what = f"Table `{spec.name}`: the log's entry {version} is empty, so the rows of that commit are gone."
             yield Damage("empty entry", spec.name, what, version=version)
             continue
-        content = contents.get(entries[version])
+        content = contents.get(entry_name(version))
         if content is None:
             # Covered by a checkpoint; or cleaned up at this moment.
             continue

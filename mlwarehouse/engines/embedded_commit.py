@@ -20,7 +20,7 @@ import random
 import re
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,21 +34,20 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
 from mlwarehouse._version import __version__
-from mlwarehouse.engines.base import Appended, Txn
+from mlwarehouse.engines.base import Appended, Late, Txn
 from mlwarehouse.engines.embedded_follow import CHECKPOINT_INTERVAL, TableLog, has_reached, open_table
-from mlwarehouse.engines.embedded_log import Action
+from mlwarehouse.engines.embedded_log import LAST_CHECKPOINT, Action, checkpoint_name, entry_name
 from mlwarehouse.engines.embedded_stats import column_stats
 from mlwarehouse.errors import StorageError
 from mlwarehouse.storage import LocalStorage, Storage, storage_of
 from mlwarehouse.tables import TableSpec
+from mlwarehouse.tables.spec import ROW_GROUP_ROWS
 
 RETRIES = 100
 """Conflicts with commits of other application ids that delta-rs itself rebases over."""
 
 MAX_TRIES = 200
 """How often a commit starts over after a conflict: with the pauses between, more than half a minute."""
-
-ROW_GROUP_ROWS = 256 * 1024
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -70,13 +69,16 @@ class StagedFile:
     stats: str
 
 
-def stage(place: Path | Storage, rows: pa.Table, *, prefix: str = "part") -> StagedFile:
+def stage(
+    place: Path | Storage, rows: pa.Table, *, prefix: str = "part", row_group_rows: int = ROW_GROUP_ROWS
+) -> StagedFile:
     """Write rows as one synced Parquet file into a table's folder, without making it part of the table.
 
     Args:
         place: The table's folder.
         rows: The rows, in the table's Arrow schema.
         prefix: What the file's name begins with, so that the files of one job can be told from others.
+        row_group_rows: See `TableSpec`.
 
     Raises:
         OSError: It couldn't be written.
@@ -93,7 +95,7 @@ def stage(place: Path | Storage, rows: pa.Table, *, prefix: str = "part") -> Sta
                 rows,
                 out,
                 compression="zstd",
-                row_group_size=ROW_GROUP_ROWS,
+                row_group_size=row_group_rows,
                 use_dictionary=dictionaries,
                 # Without Arrow's own schema in the footer: dictionary-encoded text is text for every reader.
                 store_schema=False,
@@ -139,13 +141,9 @@ def sync_log(place: Path | Storage, before: int, after: int) -> None:
     """
     log = storage_of(place).child("_delta_log")
     versions = range(before + 1, after + 1)
-    made = [f"{v:020d}.checkpoint.parquet" for v in versions if (v + 1) % CHECKPOINT_INTERVAL == 0]
-    made = [*made, "_last_checkpoint"] if made else []
-    log.sync(*(name for name in made if log.exists(name)), *(_entry(v) for v in versions))
-
-
-def _entry(version: int) -> str:
-    return f"{version:020d}.json"
+    made = [checkpoint_name(v) for v in versions if (v + 1) % CHECKPOINT_INTERVAL == 0]
+    made = [*made, LAST_CHECKPOINT] if made else []
+    log.sync(*(name for name in made if log.exists(name)), *(entry_name(v) for v in versions))
 
 
 def commit(
@@ -154,16 +152,20 @@ def commit(
     files: Sequence[StagedFile],
     txns: Sequence[Txn],
     *,
+    holding: Sequence[Txn] = (),
     log: TableLog | None = None,
+    keep: bool = False,
 ) -> Appended:
     """Make staged files part of a table, durably and at most once.
 
     Args:
         place: The table's folder.
         spec: The table.
-        files: What `stage`, or Spark, has put there. They are removed when the transaction is in the table already.
-        txns: Transaction numbers to record; the first decides whether this commit is there already.
+        files: What `stage`, or Spark, has put there. They are removed when nothing is added.
+        txns: Transaction numbers to record; if the table has reached one of them, nothing is added.
+        holding: See `Engine.append`.
         log: The table's log, as it is known from the commits before; None for one commit.
+        keep: Leave the files there when nothing is added.
 
     Returns:
         The version, and whether this call added the files.
@@ -173,13 +175,12 @@ def commit(
     """
     storage = storage_of(place)
     if not isinstance(storage, LocalStorage):
-        return _commit_there(storage, spec, files, txns)
+        return _commit_there(storage, spec, files, txns, holding, keep=keep)
     log = log or TableLog(storage.folder("A log that is followed"))
     try:
-        version = log.commit(_entry_of(spec, files), txns)
-        if version is None:
-            for f in files:
-                storage.delete(f.path)
+        version = log.commit(_entry_of(spec, files), txns, holding)
+        if version is None and not keep:
+            _remove(storage, files)
     except (DeltaError, OSError) as error:
         raise StorageError(f"Table `{spec.name}` in `{storage.uri}` couldn't be written: {reason(error)}") from error
     if version is None:
@@ -220,7 +221,15 @@ def _marks(spec: TableSpec) -> dict[str, str]:
     return {"mlwarehouse": __version__, "schema_version": str(spec.version)}
 
 
-def _commit_there(storage: Storage, spec: TableSpec, files: Sequence[StagedFile], txns: Sequence[Txn]) -> Appended:
+def _commit_there(
+    storage: Storage,
+    spec: TableSpec,
+    files: Sequence[StagedFile],
+    txns: Sequence[Txn],
+    holding: Sequence[Txn],
+    *,
+    keep: bool,
+) -> Appended:
     """See `commit`: in an object store."""
     now_ms = time.time_ns() // 1_000_000
     actions: list[AddAction | RemoveAction] = [
@@ -231,8 +240,9 @@ def _commit_there(storage: Storage, spec: TableSpec, files: Sequence[StagedFile]
     ]
     properties = CommitProperties(
         app_transactions=[Transaction(t.app_id, t.version) for t in txns],
-        # Where an answer may get lost, delta-rs would take its own commit for another's and add the same once more.
-        max_commit_retries=RETRIES if txns or storage.creates_exclusively else 0,
+        # Where an answer may get lost, delta-rs would take its own commit for another's and add the same once more; and
+        # it doesn't look at numbers that are only held.
+        max_commit_retries=RETRIES if (txns or storage.creates_exclusively) and not holding else 0,
         custom_metadata=_marks(spec),
     )
     tries = 0
@@ -243,9 +253,10 @@ def _commit_there(storage: Storage, spec: TableSpec, files: Sequence[StagedFile]
             table = open_table(storage)
             if before is not None and _has_commit_of(storage, files, before, table.version()):
                 break
-            if txns and has_reached(table.transaction_version(txns[0].app_id), txns[0]):
-                for f in files:
-                    storage.delete(f.path)
+            is_reached = any(has_reached(table.transaction_version(t.app_id), t) for t in txns)
+            if is_reached or any((table.transaction_version(t.app_id) or 0) != t.version for t in holding):
+                if not keep:
+                    _remove(storage, files)
                 return Appended(table.version(), applied=False, n_rows=0)
             before = table.version()
             table.create_write_transaction(actions, mode="append", schema=table.schema(), commit_properties=properties)
@@ -276,6 +287,61 @@ def _commit_there(storage: Storage, spec: TableSpec, files: Sequence[StagedFile]
     return Appended(after, applied=True, n_rows=sum(f.n_rows for f in files))
 
 
+def _remove(storage: Storage, files: Sequence[StagedFile]) -> None:
+    for f in files:
+        storage.delete(f.path)
+
+
+def commit_late(
+    place: Storage,
+    spec: TableSpec,
+    rows: pa.Table,
+    decide: Callable[[], Late | None],
+    *,
+    log: Callable[[], TableLog | None],
+) -> Appended:
+    """See `Engine.append_late`.
+
+    Args:
+        place: The table's folder.
+        spec: The table.
+        rows: The rows, in the table's Arrow schema.
+        decide: Says what goes into the commit.
+        log: The table's log, up to date.
+
+    Raises:
+        StorageError: It failed; nothing was added, unless the message says that this isn't known.
+    """
+    log()
+    files: list[StagedFile] = []
+    in_doubt = False
+    try:
+        files.append(stage(place, rows, row_group_rows=spec.row_group_rows))
+        for tries in range(MAX_TRIES):
+            late = decide()
+            if late is None:
+                break
+            in_doubt = True
+            done = commit(place, spec, files, late.txns, holding=late.holding, log=log(), keep=True)
+            if done.applied:
+                return done
+            in_doubt = False
+            time.sleep(random.uniform(0, min(0.01 * tries, 0.5)))
+        else:
+            raise StorageError(
+                f"Table `{spec.name}` in `{place.uri}` was written by others {MAX_TRIES} times while this commit was "
+                "tried, so nothing was added; try again later."
+            )
+    except OSError as error:
+        raise StorageError(f"Table `{spec.name}` in `{place.uri}` couldn't be written: {error}") from error
+    except BaseException:
+        if not in_doubt:
+            _remove(place, files)
+        raise
+    _remove(place, files)
+    return Appended(open_table(place).version(), applied=False, n_rows=0)
+
+
 def _has_commit_of(storage: Storage, files: Sequence[StagedFile], before: int, after: int) -> bool:
     """Whether one of the log entries behind one version, up to another, adds these files."""
     return bool(files) and has_commit(storage, files[0].path, before, after)
@@ -284,7 +350,7 @@ def _has_commit_of(storage: Storage, files: Sequence[StagedFile], before: int, a
 def has_commit(storage: Storage, mark: str, before: int, after: int) -> bool:
     """Whether one of a table's log entries behind one version, up to another, holds a text that no other does."""
     log = storage.child("_delta_log")
-    return any(mark.encode() in log.read(_entry(v)) for v in range(before + 1, after + 1))
+    return any(mark.encode() in log.read(entry_name(v)) for v in range(before + 1, after + 1))
 
 
 def reason(error: Exception) -> str:

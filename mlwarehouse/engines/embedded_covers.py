@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import zlib
-
-from mlwarehouse.engines.embedded_log import entry_name
+from mlwarehouse.engines.embedded_past import check_of
 from mlwarehouse.engines.embedded_tables import EmbeddedTables
 from mlwarehouse.tables import TableSpec
 
@@ -24,11 +22,7 @@ def mark(tables: EmbeddedTables, source: TableSpec, version: int) -> int:
         The version, and in the low 32 bits the check sum of its log entry; 0 in place of that for an entry that has
         been cleaned up.
     """
-    try:
-        entry = tables.place(source).child("_delta_log").read(entry_name(version))
-    except FileNotFoundError:
-        entry = b""
-    return version << 32 | zlib.crc32(entry)
+    return version << 32 | (check_of(tables.place(source), version) or 0)
 
 
 def covered(tables: EmbeddedTables, source: TableSpec, recorded: int | None) -> int | None:

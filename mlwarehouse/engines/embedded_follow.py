@@ -21,11 +21,11 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from deltalake import DeltaTable
-from deltalake.exceptions import DeltaError
+from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from mlwarehouse.disk import prepared, sync_path
 from mlwarehouse.engines.base import Txn
-from mlwarehouse.engines.embedded_log import LAST_CHECKPOINT, Action, actions_of, entry_path
+from mlwarehouse.engines.embedded_log import LAST_CHECKPOINT, Action, actions_of, checkpoint_name, entry_path
 from mlwarehouse.errors import StorageError
 from mlwarehouse.storage import LocalStorage, Storage, storage_of
 
@@ -44,11 +44,28 @@ MAX_TRIES = 2000
 """How often a commit starts over because another one came first: with the pauses between, more than half a minute."""
 
 
+LISTINGS = 4
+"""How often a log that can't be read is looked through: a listing beside which entries are added may lack one of them
+and have the next."""
+
+
 def open_table(place: Path | Storage, *, version: int | None = None) -> DeltaTable:
-    """A new handle of the table in a folder, at a version or the newest."""
+    """A new handle of the table in a folder, at a version or the newest.
+
+    Raises:
+        DeltaError: The table can't be read.
+        OSError: Likewise.
+    """
     storage = storage_of(place)
-    options = storage.delta_options
-    return DeltaTable(storage.uri, version=version, storage_options=None if options is None else dict(options))
+    options = None if storage.delta_options is None else dict(storage.delta_options)
+    for tries in range(1, LISTINGS):
+        try:
+            return DeltaTable(storage.uri, version=version, storage_options=options)
+        except TableNotFoundError:
+            raise
+        except DeltaError:
+            time.sleep(0.005 * tries)
+    return DeltaTable(storage.uri, version=version, storage_options=options)
 
 
 class NewestTable:
@@ -150,15 +167,16 @@ class TableLog:
             self.follow()
             return self._has(txn)
 
-    def commit(self, actions: Iterable[Action], txns: Sequence[Txn]) -> int | None:
+    def commit(self, actions: Iterable[Action], txns: Sequence[Txn], holding: Sequence[Txn] = ()) -> int | None:
         """Make actions that add files and change nothing else the table's next version, durably and at most once.
 
         Args:
             actions: The entry's content, but the transactions; no other commit's has the same.
-            txns: Transaction numbers to record; the first decides whether the commit is there already.
+            txns: Transaction numbers to record; none of them may be reached yet.
+            holding: Numbers that must be the last ones of their applications, 0 for none.
 
         Returns:
-            The version; None when the table has the first transaction already.
+            The version; None when the table has one of the transactions already, or doesn't hold what it must.
 
         Raises:
             StorageError: It failed; nothing was added, unless the message says that this isn't known.
@@ -169,7 +187,7 @@ class TableLog:
         content = b"".join(json.dumps(line, separators=(",", ":")).encode() + b"\n" for line in lines)
         log = self._folder / "_delta_log"
         with prepared(log / "entry.json", content) as entry, self._lock:
-            if not self._link(entry, content, txns):
+            if not self._link(entry, content, txns, holding):
                 return None
             try:
                 # Nothing is removed from a log before what is older than it: with the one before it, it is in place.
@@ -190,11 +208,11 @@ class TableLog:
                 self._checkpoint()
             return version
 
-    def _link(self, entry: Path, content: bytes, txns: Sequence[Txn]) -> bool:
-        """Give an entry the next free name; False when the first transaction is there already."""
+    def _link(self, entry: Path, content: bytes, txns: Sequence[Txn], holding: Sequence[Txn]) -> bool:
+        """Give an entry the next free name; False when a transaction is there already, or one isn't held any more."""
         for tries in range(MAX_TRIES):
             self.follow()
-            if txns and self._has(txns[0]):
+            if any(self._has(t) for t in txns) or any((self._recorded(t.app_id) or 0) != t.version for t in holding):
                 return False
             try:
                 os.link(entry, entry_path(self._folder, self._version + 1))
@@ -219,7 +237,7 @@ class TableLog:
     def _load(self) -> None:
         # Stays forgotten if this fails.
         self._base = None
-        table = DeltaTable(self._folder)
+        table = open_table(self._folder)
         self._check(table)
         self._version = table.version()
         # Of a version whose entry is gone there is nothing to know it by: it is loaded each time, until the next one.
@@ -298,7 +316,7 @@ def write_checkpoint(place: Path | Storage, table: DeltaTable | None = None) -> 
     log = storage.child("_delta_log")
     # delta-rs leaves it alone where it finds the checkpoint already there.
     named = [LAST_CHECKPOINT] if log.exists(LAST_CHECKPOINT) else []
-    log.sync(f"{table.version():020d}.checkpoint.parquet", *named)
+    log.sync(checkpoint_name(table.version()), *named)
 
 
 def _is_there(folder: Path, version: int, content: bytes) -> bool:

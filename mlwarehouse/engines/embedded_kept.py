@@ -74,11 +74,12 @@ class Kept:
         """
         return frozenset().union(*(touched_runs(self.tails[s.source], self.overlay.get(s.source)) for s in STATES))
 
-    def prepare(self, cursor: duckdb.DuckDBPyConnection) -> None:
+    def prepare(self, cursor: duckdb.DuckDBPyConnection, database: duckdb.DuckDBPyConnection) -> None:
         """Let a connection see the tables of `mlwarehouse.engines.render_states`, which the first call makes.
 
         Args:
             cursor: A connection to the database that answers.
+            database: The one that lasts: what a cursor makes is closed with it.
         """
         with self._lock:
             if not self._schema:
@@ -92,7 +93,7 @@ class Kept:
                     cursor.execute("SET schema = 'main'")
                     cursor.execute(f"DROP SCHEMA {schema} CASCADE")
                     raise
-                self._connection, self._schema = cursor.cursor(), schema
+                self._connection, self._schema = database.cursor(), schema
         cursor.execute(f"SET schema = '{self._schema}'")
 
     def _make(self, cursor: duckdb.DuckDBPyConnection) -> None:
@@ -151,7 +152,7 @@ class Kept:
         elif not files:
             # What has neither a fold nor events still has columns.
             cursor.execute(
-                f"CREATE VIEW {PREFIX}tail_{source} AS SELECT * REPLACE (0 AS run_id) "
+                f"CREATE VIEW {PREFIX}tail_{source} AS SELECT * REPLACE (CAST(0 AS BIGINT) AS run_id) "
                 f"FROM ({no_rows(TABLES_BY_NAME[source])})"
             )
         rows = f"SELECT * FROM read_parquet({file_list(files)})" if files else self._nothing(cursor, spec)

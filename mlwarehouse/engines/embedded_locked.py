@@ -13,12 +13,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlwarehouse.engines.allowed_sql import TOO_DEEP
+from mlwarehouse.engines.arrays import one_array
 from mlwarehouse.engines.base import Reading
 from mlwarehouse.engines.embedded import EmbeddedEngine
 from mlwarehouse.engines.embedded_kept import PREFIX, Kept
 from mlwarehouse.engines.locked_wire import Relation
 from mlwarehouse.engines.render import Compiled, compiled
-from mlwarehouse.errors import SqlError
+from mlwarehouse.errors import SqlError, within_depth
 from mlwarehouse.tables import TABLES_BY_NAME
 from mlwarehouse.tables.states import STATES
 
@@ -62,14 +63,12 @@ def prepare(
         SqlError: The question names something that isn't there, or is nested too deeply.
         StorageError: A table can't be read.
     """
-    try:
+    with within_depth(SqlError, TOO_DEEP):
         ready = compiled(
             question, dialect="duckdb", prefix=PREFIX, kept=None if reading.kept is None else reading.kept.unsettled
         )
         if ready.tables <= TABLES_BY_NAME.keys():
             ready = compiled(question, dialect="duckdb", prefix=PREFIX)
-    except RecursionError:
-        raise SqlError(TOO_DEEP) from None
     scopes = None if experiment_ids is None else _scopes(engine, reading, ready, experiment_ids)
     relations = []
     for name in sorted(ready.tables):
@@ -93,16 +92,15 @@ def _scopes(engine: EmbeddedEngine, reading: Reading, ready: Compiled, experimen
         reading=reading,
         parameters={"ids": list(experiment_ids)},
     )
-    return {"experiment_id": ids, "run_id": _one_array(runs, "run_id"), "number": _one_array(runs, "number")}
+    return {
+        "experiment_id": ids,
+        "run_id": one_array(runs.column("run_id")),
+        "number": one_array(runs.column("number")),
+    }
 
 
 def _is_scoped(name: str) -> bool:
     return name in SCOPE or name not in TABLES_BY_NAME
-
-
-def _one_array(table: pa.Table, column: str) -> pa.Array:
-    chunks = table.column(column).combine_chunks()
-    return chunks.chunk(0) if isinstance(chunks, pa.ChunkedArray) else chunks
 
 
 def _event_table(engine: EmbeddedEngine, reading: Reading, name: str, scopes: Scopes | None) -> Relation:

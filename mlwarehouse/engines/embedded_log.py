@@ -60,6 +60,11 @@ class LogState:
     committed_at: int = 0
 
 
+def checkpoint_name(version: int) -> str:
+    """The name of a version's checkpoint, of the kind in one file, which is all that is written here."""
+    return f"{version:020d}.checkpoint.parquet"
+
+
 def entry_name(version: int) -> str:
     """The name of a version's entry within the log's folder."""
     return f"{version:020d}.json"
@@ -161,13 +166,12 @@ def replay(place: Path | Storage, *, ignoring: frozenset[str] = frozenset()) -> 
         break
     entries = entry_names(there)
     wanted = range(state.version + 1, max(entries, default=state.version) + 1)
-    contents = read_many(log, [entries[v] for v in wanted if v in entries])
+    # Also one that the listing lacks: it may have been added meanwhile, as the next one was.
+    contents = read_many(log, [entry_name(v) for v in wanted])
     for version in wanted:
-        if version not in entries:
-            raise ValueError(f"the log has no entry {version}")
-        content = contents[entries[version]]
+        content = contents[entry_name(version)]
         if content is None:
-            raise ValueError(f"the log's entry {version} can't be read: it is gone")
+            raise ValueError(f"the log has no entry {version}")
         try:
             _apply(state, actions_of(content))
         except ValueError as error:

@@ -281,7 +281,8 @@ def groups(files: Sequence[SmallFile], *, group_rows: int, group_bytes: int) -> 
 def merge_here(place: Path | Storage, spec: TableSpec, group: Sequence[SmallFile]) -> list[StagedFile]:
     """Write the rows of some files into one, sorted as the table declares."""
     rows = pa.concat_tables(each(storage_of(place), lambda f: read_file(place, f.path, spec), group))
-    return [stage(place, rows.sort_by([(column, "ascending") for column in spec.sort_by]))]
+    rows = rows.sort_by([(column, "ascending") for column in spec.sort_by])
+    return [stage(place, rows, row_group_rows=spec.row_group_rows)]
 
 
 def _merge(place: Storage, spec: TableSpec, group: Sequence[SmallFile], merge: Merge) -> int:

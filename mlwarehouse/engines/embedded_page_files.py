@@ -23,6 +23,7 @@ import numpy as np
 import pyarrow as pa
 
 from mlwarehouse.disk import sync_path
+from mlwarehouse.engines.arrays import one_array
 from mlwarehouse.engines.embedded_sql import file_list
 from mlwarehouse.tables.states import STATES
 
@@ -152,15 +153,10 @@ def _lists(rows: pa.Table, numbers: np.ndarray[Any, Any]) -> pa.Array:
         rows = rows.filter(pa.array(known))
         runs = runs[known]
     offsets = pa.array(np.append(np.searchsorted(runs, numbers), len(runs)).astype(np.int32))
-    keys, values = (_one_chunk(rows.column(name)) for name in ("key", "value"))
+    keys, values = (one_array(rows.column(name)) for name in ("key", "value"))
     return pa.ListArray.from_arrays(
         offsets, pa.StructArray.from_arrays([keys.dictionary_encode(), values], ["key", "value"])
     )
-
-
-def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
-    chunk = column.combine_chunks()
-    return chunk.chunk(0) if isinstance(chunk, pa.ChunkedArray) else chunk
 
 
 def _remove_old(folder: Path, wanted: set[str]) -> None:

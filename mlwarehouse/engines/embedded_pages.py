@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from mlwarehouse.engines.arrays import one_array
 from mlwarehouse.engines.base import RunRows
 from mlwarehouse.engines.embedded_page_files import LISTS, PAGES, PART_RUNS, RUN_COLUMNS, page_names
 
@@ -37,7 +38,7 @@ class PageFile:
         """
         with pa.memory_map(path) as source:
             table = pa.ipc.open_file(source).read_all()
-        self.columns: dict[str, pa.Array] = {name: _one_chunk(table.column(name)) for name in table.column_names}
+        self.columns: dict[str, pa.Array] = {name: one_array(table.column(name)) for name in table.column_names}
         self.numbers: np.ndarray[Any, Any] = self.columns["number"].to_numpy()
         self._by_id: np.ndarray[Any, Any] = self.columns["by_id"].to_numpy()
 
@@ -172,8 +173,3 @@ def _long(lists: pa.Array, numbers: np.ndarray[Any, Any]) -> pa.Table:
 def _joined(tables: list[pa.Table], kind: pa.DataType) -> pa.Table:
     schema = pa.schema([("number", pa.int64()), ("key", pa.dictionary(pa.int32(), pa.string())), ("value", kind)])
     return pa.concat_tables(tables).unify_dictionaries() if tables else schema.empty_table()
-
-
-def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
-    # Not by combining: that copies, also where there is nothing to combine.
-    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()

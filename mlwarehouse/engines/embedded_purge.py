@@ -150,7 +150,7 @@ def rewrite(place: Path | Storage, spec: TableSpec, chosen: Chosen) -> Affected:
         if not removed and not changed:
             continue
         try:
-            new = [stage(storage, kept)] if kept.num_rows else []
+            new = [stage(storage, kept, row_group_rows=spec.row_group_rows)] if kept.num_rows else []
             size = storage.size(name) or 0
         except OSError as error:
             raise StorageError(

@@ -70,7 +70,8 @@ def put_aside(folder: Path, path: Path) -> Path:
 def mend_entry(folder: Path, version: int) -> None:
     """Put a whole log entry without files in the place of one that is empty, torn or missing.
 
-    Nothing is taken from a torn one: what it lacks may be the removals, or the transaction number, that go with it.
+    Nothing is taken from a torn one: what it lacks may be the removals, or the transaction number, that go with it. One
+    that is whole by now stays.
 
     Args:
         folder: The table's folder.
@@ -83,7 +84,12 @@ def mend_entry(folder: Path, version: int) -> None:
         "mlwarehouse": __version__,
         "purpose": PURPOSE,
     }
-    if path.exists():
+    try:
+        read_entry(path)
+        return
+    except FileNotFoundError:
+        pass
+    except ValueError:
         put_aside(folder, path)
     content = json.dumps({"commitInfo": info}).encode() + b"\n"
     # Whoever had the same idea at this moment wins: an entry is written once.
@@ -242,7 +248,7 @@ def remove_doubles(folder: Path, spec: TableSpec) -> int:
         if all(keep):
             continue
         kept = rows.filter(pa.array(keep))
-        new = [stage(folder, kept)] if kept.num_rows else []
+        new = [stage(folder, kept, row_group_rows=spec.row_group_rows)] if kept.num_rows else []
         # The record is still there once: the table says what it said, so its rows don't count as changed.
         if replace_files(folder, spec, remove=[(file.path, file.size)], add=new, purpose=PURPOSE):
             n_removed += rows.num_rows - kept.num_rows

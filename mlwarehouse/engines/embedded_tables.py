@@ -140,7 +140,7 @@ class EmbeddedTables:
         return log
 
     def has_applied(self, spec: TableSpec, txns: Sequence[Txn]) -> bool:
-        """Whether a table has the first of these transactions already, so that a commit with them adds nothing.
+        """Whether a table has one of these transactions already, so that a commit with them adds nothing.
 
         Raises:
             StorageError: The table isn't there or can't be read.
@@ -150,12 +150,12 @@ class EmbeddedTables:
         log = self.log(spec)
         if log is not None:
             try:
-                return bool(txns) and log.has(txns[0])
+                return any(log.has(txn) for txn in txns)
             except (DeltaError, OSError) as error:
                 raise self._unreadable(spec, error) from error
         table = self.handle(spec)
         check_known(spec, table)
-        return bool(txns) and has_reached(table.transaction_version(txns[0].app_id), txns[0])
+        return any(has_reached(table.transaction_version(txn.app_id), txn) for txn in txns)
 
     def _unreadable(self, spec: TableSpec, error: DeltaError | OSError) -> StorageError:
         if isinstance(error, TableNotFoundError):

@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from mlwarehouse.engines.arrays import one_array
 from mlwarehouse.errors import SqlError
 
 _LENGTH = struct.Struct("<Q")
@@ -125,7 +126,7 @@ def read_asked(data: bytes) -> Asked:
             tables[r["rows"]],
             tuple(r["files"]),
             r["key"],
-            None if r["granted"] is None else tables[r["granted"]].column("granted").combine_chunks(),
+            None if r["granted"] is None else one_array(tables[r["granted"]].column("granted")),
         )
         for r in header["relations"]
     )

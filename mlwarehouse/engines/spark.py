@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ import pyarrow as pa
 from sqlglot import exp
 
 from mlwarehouse.engines import embedded_commit
-from mlwarehouse.engines.base import Appended, Reading, RunRows, Txn
+from mlwarehouse.engines.base import Appended, Late, Reading, RunRows, Txn
 from mlwarehouse.engines.casting import plain_types
 from mlwarehouse.engines.embedded import EmbeddedEngine
 from mlwarehouse.engines.embedded_sql import COMMIT_VERSION
@@ -24,9 +24,8 @@ from mlwarehouse.engines.running import Running, Watch, answered
 from mlwarehouse.engines.spark_errors import reason, spark_failures
 from mlwarehouse.engines.spark_literals import bound
 from mlwarehouse.engines.spark_staging import stage_frame
-from mlwarehouse.errors import CastError, SqlError, StorageError
-from mlwarehouse.tables import TABLES, TABLES_BY_NAME, TableSpec
-from mlwarehouse.tables.views import all_views
+from mlwarehouse.errors import CastError, SqlError
+from mlwarehouse.tables import TABLES_BY_NAME, TableSpec
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -60,7 +59,7 @@ class SparkEngine:
         """See `Engine.create_tables`."""
         self._embedded.create_tables(specs)
 
-    def append(self, spec: TableSpec, rows: Any, *, txns: Sequence[Txn] = ()) -> Appended:
+    def append(self, spec: TableSpec, rows: Any, *, txns: Sequence[Txn] = (), holding: Sequence[Txn] = ()) -> Appended:
         """See `Engine.append`; ``rows`` is a `pyarrow.Table` or a Spark `DataFrame`, batch or of `foreachBatch`.
 
         A frame is computed once, by the tasks that write it. When a task fails nothing is added.
@@ -68,7 +67,7 @@ class SparkEngine:
         from pyspark.sql import DataFrame
 
         if isinstance(rows, pa.Table):
-            return self._embedded.append(spec, rows, txns=txns)
+            return self._embedded.append(spec, rows, txns=txns, holding=holding)
         if not isinstance(rows, DataFrame):
             raise CastError(
                 f"Rows for table `{spec.name}` must be a pyarrow.Table or a Spark DataFrame; got {type(rows).__name__}."
@@ -77,7 +76,12 @@ class SparkEngine:
             return Appended(self.version(spec), applied=False, n_rows=0)
         folder = self._embedded.tables.path(spec)
         files = stage_frame(folder, spec, rows)
-        return embedded_commit.commit(folder, spec, files, txns, log=self._embedded.tables.log(spec))
+        log = self._embedded.tables.log(spec)
+        return embedded_commit.commit(folder, spec, files, txns, holding=holding, log=log)
+
+    def append_late(self, spec: TableSpec, rows: Any, decide: Callable[[], Late | None]) -> Appended:
+        """See `Engine.append_late`; ``rows`` is a `pyarrow.Table`."""
+        return self._embedded.append_late(spec, rows, decide)
 
     def version(self, spec: TableSpec) -> int:
         """See `Engine.version`."""
@@ -192,7 +196,7 @@ class SparkEngine:
         if version is not None:
             reader = reader.option("versionAsOf", version)
         frame = reader.load(str(self._embedded.tables.path(spec)))
-        rows = frame.selectExpr(*_declared(spec, frozenset(frame.columns)))
+        rows = frame.selectExpr(*declared(spec, frozenset(frame.columns)))
         if reading.as_of is not None:
             return rows.where(f"recorded_at <= TIMESTAMP '{_moment(reading.as_of)}'")
         overlay = reading.overlay.get(spec.name)
@@ -211,7 +215,7 @@ class SparkEngine:
         reader = self.spark.read.format("delta").option("readChangeFeed", "true")
         reader = reader.option("startingVersion", after + 1).option("endingVersion", until)
         frame = reader.load(str(self._embedded.tables.path(spec)))
-        return frame.selectExpr(*_declared(spec, frozenset(frame.columns)), f"{COMMIT_VERSION}")
+        return frame.selectExpr(*declared(spec, frozenset(frame.columns)), f"{COMMIT_VERSION}")
 
 
 class _Tagged:
@@ -244,48 +248,11 @@ def frame_of(spark: SparkSession, rows: pa.Table) -> DataFrame:
     return spark.createDataFrame(rows)
 
 
-def register(spark: SparkSession, tables_folder: Path) -> tuple[str, ...]:
-    """Make every table and view of a warehouse a temporary view of a session, under its plain name.
-
-    They are read anew by each query, so later commits are seen. A view of the session's own with such a name is
-    replaced.
-
-    Args:
-        spark: A session that knows Delta.
-        tables_folder: The warehouse's ``tables`` folder.
-
-    Returns:
-        The names.
-
-    Raises:
-        StorageError: A table isn't there, or Spark can't read it.
-        UnsupportedTableError: A table has features that this release must not read.
-    """
-    tables = EmbeddedEngine(tables_folder).tables
-    names = []
-    for spec in TABLES:
-        columns = frozenset(field.name for field in tables.handle(spec).schema().fields)
-        path = str(tables.path(spec).resolve()).replace("`", "``")
-        _create_view(spark, spec.name, f"SELECT {', '.join(_declared(spec, columns))} FROM delta.`{path}`")
-        names.append(spec.name)
-    for view in all_views():
-        _create_view(spark, view.name, render(parse_select(view.sql), dialect="spark"))
-        names.append(view.name)
-    return tuple(names)
-
-
-def _create_view(spark: SparkSession, name: str, query: str) -> None:
-    try:
-        spark.sql(f"CREATE OR REPLACE TEMPORARY VIEW `{name}` AS {query}")
-    except spark_failures() as error:
-        raise StorageError(f"`{name}` can't be registered in the Spark session: {reason(error)}") from error
-
-
 def _moment(when: dt.datetime) -> str:
     return f"{when.astimezone(dt.UTC):%Y-%m-%d %H:%M:%S.%f} UTC"
 
 
-def _declared(spec: TableSpec, there: frozenset[str]) -> list[str]:
+def declared(spec: TableSpec, there: frozenset[str]) -> list[str]:
     """The declared columns as select expressions; null for those that an older table lacks."""
     return [
         f"`{c.name}`" if c.name in there else f"CAST(NULL AS {_SPARK_TYPES[c.type]}) AS `{c.name}`"

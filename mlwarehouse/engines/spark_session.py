@@ -9,7 +9,8 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -88,7 +89,9 @@ def build_session(
     options = dict(SESSION_CONFIG)
     if not where.startswith("sc://"):
         require_java()
-        options |= {**DELTA_CONFIG, "spark.jars": ",".join(str(jar) for jar in resolve_jars(settings))}
+        jars = [str(jar) for jar in resolve_jars(settings)]
+        # On the class path too: a connection of the Thrift server looks for Delta there only.
+        options |= {**DELTA_CONFIG, "spark.jars": ",".join(jars), "spark.driver.extraClassPath": os.pathsep.join(jars)}
         log4j = Path(__file__).with_name("spark_log4j2.properties").as_uri()
         options["spark.driver.extraJavaOptions"] = f"-Dlog4j2.configurationFile={log4j}"
         _use_this_python(only=is_here)
@@ -117,6 +120,22 @@ def build_session(
             "start the server with Delta's extension and jars."
         )
     return session
+
+
+@contextmanager
+def settings_of(spark: SparkSession, settings: Mapping[str, str]) -> Iterator[None]:
+    """Have settings of a session so for a while, and then as they were."""
+    before = {name: spark.conf.get(name, None) for name in settings}
+    try:
+        for name, value in settings.items():
+            spark.conf.set(name, value)
+        yield
+    finally:
+        for name, old in before.items():
+            if old is None:
+                spark.conf.unset(name)
+            else:
+                spark.conf.set(name, old)
 
 
 def _use_this_python(*, only: bool) -> None:

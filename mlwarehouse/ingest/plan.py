@@ -13,9 +13,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlwarehouse.disk import replace
 from mlwarehouse.errors import StorageError
 from mlwarehouse.ingest.decode import rows_of
-from mlwarehouse.ingest.spool_folder import SpoolFolder, replace
+from mlwarehouse.ingest.spool_folder import SpoolFolder
 from mlwarehouse.ingest.spool_reader import Slots
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class Plan:
     def write(self, folder: SpoolFolder) -> None:
         """Make this the spool's plan, durably."""
         text = json.dumps(asdict(self))
-        replace(folder.plan_path, text)
+        replace(folder.plan_path, text.encode())
 
 
 def planned_rows(plan: Plan, stretches: Iterable[Slots]) -> dict[str, pa.Table]:

@@ -9,6 +9,7 @@
     losses.jsonl      what was acknowledged and couldn't be kept, for `doctor`
     wanted            touched by those who wait, so that the committer doesn't
     starting.lock     held for a moment by a process that takes up a run, so that of several one starts it
+    reading.lock      held by readers that were overtaken: the committer waits a moment with its next batch
     repair.lock       held by a repair or a purge: the committer steps aside
     trouble           what keeps the committer from committing, while it does
     damaged/          segments with a damaged place, committed up to it
@@ -17,7 +18,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import os
@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from mlwarehouse.config import Settings
-from mlwarehouse.disk import make_folder, sync_path, try_lock
+from mlwarehouse.disk import create, is_locked, make_folder, sync_path, try_lock
 from mlwarehouse.errors import StorageError
 
 
@@ -44,6 +44,10 @@ def machine_name() -> str:
         except OSError:
             continue
     return host
+
+
+READING_S = 5.0
+"""The committer waits no longer for readers: one that is frozen must not keep it."""
 
 
 class SpoolFolder:
@@ -59,6 +63,7 @@ class SpoolFolder:
         self._committed_path = path / "committed"
         self._wanted_path = path / "wanted"
         self._starting_path = path / "starting.lock"
+        self._reading_path = path / "reading.lock"
         self.lock_path = path / "committer.lock"
         self.log_path = path / "committer.log"
         self.losses_path = path / "losses.jsonl"
@@ -94,7 +99,7 @@ class SpoolFolder:
         try:
             make_folder(self.segments_path)
             text = json.dumps({"spool_id": f"spool:{uuid.uuid4().hex}", "machine": machine_name()})
-            write_once(self.path / "spool.json", text)
+            create(self.path / "spool.json", text.encode())
         except OSError as error:
             raise StorageError(
                 f"Nothing can be logged: the spool folder `{self.path}` can't be written ({error.strerror}). "
@@ -223,53 +228,30 @@ class SpoolFolder:
         finally:
             os.close(fd)
 
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Have the committer wait with its next batch, for `READING_S` at most; for those who may write the spool."""
+        try:
+            fd = os.open(self._reading_path, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError:
+            yield
+            return
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH)
+            yield
+        finally:
+            os.close(fd)
+
+    def let_read(self) -> None:
+        """Wait for those who are `reading`."""
+        fd = os.open(self._reading_path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            until = time.monotonic() + READING_S
+            while not try_lock(fd) and time.monotonic() < until:
+                time.sleep(0.01)
+        finally:
+            os.close(fd)
+
     def is_writing(self, writer_id: str) -> bool:
         """Whether a writer lives on this machine."""
         return bool(writer_id) and any(is_locked(p) for p in self.segments() if p.name.startswith(f"{writer_id}-"))
-
-
-def is_locked(path: Path) -> bool:
-    """Whether a living process holds the lock of a file."""
-    try:
-        fd = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-            return True
-        raise
-    finally:
-        os.close(fd)
-    return False
-
-
-def write_once(path: Path, text: str) -> None:
-    """Write a whole file and sync it, unless it is there; of several processes one wins."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    _write_synced(temporary, text)
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        pass
-    finally:
-        temporary.unlink()
-    sync_path(path.parent)
-
-
-def replace(path: Path, text: str) -> None:
-    """Replace a whole file and sync it: a crash leaves the old text or the new one."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    _write_synced(temporary, text)
-    temporary.replace(path)
-    sync_path(path.parent)
-
-
-def _write_synced(path: Path, text: str) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
-    try:
-        os.write(fd, text.encode("utf-8"))
-        os.fsync(fd)
-    finally:
-        os.close(fd)

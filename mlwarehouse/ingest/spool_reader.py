@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mlwarehouse.ingest.spool_folder import is_locked
+from mlwarehouse.disk import is_locked
 from mlwarehouse.ingest.spool_format import (
     HEADER_SLOTS,
     KIND_SERIES,

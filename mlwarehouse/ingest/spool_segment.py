@@ -8,8 +8,7 @@ import os
 import time
 from pathlib import Path
 
-from mlwarehouse.disk import try_lock
-from mlwarehouse.ingest.spool_folder import is_locked
+from mlwarehouse.disk import is_locked, try_lock
 from mlwarehouse.ingest.spool_format import HEADER_SLOTS, SLOT, SegmentHeader
 
 NEW_SUFFIX = ".new"

@@ -6,15 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mlwarehouse.entities import Experiment, Run, Snapshot, ViewType
-from mlwarehouse.errors import InvalidInputError, did_you_mean
-from mlwarehouse.parts.base import Base
+from mlwarehouse.errors import InvalidInputError
+from mlwarehouse.parts.base import Base, means_spark
 
 if TYPE_CHECKING:
     import pandas as pd
     from pyspark.sql import SparkSession
 
     from mlwarehouse.engines.running import Cancel
-    from mlwarehouse.engines.spark import SparkEngine
 
 
 class Asking(Base):
@@ -84,7 +83,7 @@ class Asking(Base):
             return found
         from mlwarehouse.engines.spark import frame_of
 
-        return frame_of(self._spark_engine("spark").spark, found)
+        return frame_of(self.spark_session(), found)
 
     def sql(
         self,
@@ -140,9 +139,9 @@ class Asking(Base):
                 )
             from mlwarehouse.query import spark_frame
 
-            answering = self._spark_engine("spark" if engine == "embedded" else engine)
-            return spark_frame(answering, reading, query, dialect=dialect, parameters=parameters)
-        asked = self.engine() if isinstance(engine, str) and engine == "embedded" else self._spark_engine(engine)
+            session = self.spark_session(engine if means_spark(engine) else "spark")
+            return spark_frame(self.engine_of(session), reading, query, dialect=dialect, parameters=parameters)
+        asked = self.engine_named(engine)
         with shown(progress) as call:
             return sql(
                 asked,
@@ -153,20 +152,6 @@ class Asking(Base):
                 output_format=output_format,
                 watch=Watch(call, timeout_s, cancel),
             )
-
-    def _spark_engine(self, engine: str | SparkSession) -> SparkEngine:
-        """The Spark engine of a session, or of this process's own."""
-        if isinstance(engine, str) and engine != "spark":
-            raise InvalidInputError(
-                f"There is no engine `{engine}`; it must be embedded, spark, or a Spark session."
-                f"{did_you_mean(engine, ('embedded', 'spark'))}"
-            )
-        from mlwarehouse.engines.spark import SparkEngine
-        from mlwarehouse.engines.spark_session import build_session
-
-        tables = self.tables_for_spark()
-        session = build_session(settings=self.settings) if isinstance(engine, str) else engine
-        return SparkEngine(session, tables)
 
     def metric_history(
         self,

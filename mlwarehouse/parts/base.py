@@ -14,16 +14,35 @@ from mlwarehouse import location
 from mlwarehouse.artifacts import ArtifactStore
 from mlwarehouse.config import Settings, load_settings
 from mlwarehouse.entities import Snapshot
-from mlwarehouse.errors import InvalidInputError, NotFoundError, SnapshotGoneError, StorageError
+from mlwarehouse.errors import InvalidInputError, NotFoundError, SnapshotGoneError, StorageError, did_you_mean
 from mlwarehouse.location import Location
 from mlwarehouse.storage import LocalStorage, Storage, open_storage
 
 if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
     from mlwarehouse.engines.base import Reading
     from mlwarehouse.engines.embedded import EmbeddedEngine
+    from mlwarehouse.engines.spark import SparkEngine
     from mlwarehouse.ingest.spool_folder import SpoolFolder
 
 FLUSH_TIMEOUT_S = 60.0
+ENGINES = ("embedded", "spark")
+"""The engines, by the names that arguments `engine` take."""
+
+
+def means_spark(engine: str | SparkSession) -> bool:
+    """Whether an argument `engine` means Spark: by name, or as a session.
+
+    Raises:
+        InvalidInputError: There is no such engine.
+    """
+    if isinstance(engine, str) and engine not in ENGINES:
+        raise InvalidInputError(
+            f"There is no engine `{engine}`; it must be embedded, spark, or a Spark session."
+            f"{did_you_mean(engine, ENGINES)}"
+        )
+    return not isinstance(engine, str) or engine == "spark"
 
 
 class Base:
@@ -114,6 +133,40 @@ class Base:
                 engine.create_tables([t for t in TABLES if not place.tables.child(t.name).exists("_delta_log")])
                 self._engine, self._engine_pid = engine, os.getpid()
             return self._engine
+
+    def spark_session(self, engine: str | SparkSession = "spark") -> SparkSession:
+        """The session that an argument `engine` means: itself, or for ``spark`` one on this machine.
+
+        Raises:
+            InvalidInputError: The warehouse isn't in a local folder.
+            MissingDependencyError: Spark isn't there; it says how to get it.
+        """
+        # Before a session is started.
+        self.tables_for_spark()
+        if not isinstance(engine, str):
+            return engine
+        from mlwarehouse.engines.spark_session import build_session
+
+        return build_session(settings=self.settings)
+
+    def engine_named(self, engine: str | SparkSession) -> EmbeddedEngine | SparkEngine:
+        """The engine that an argument `engine` means.
+
+        Raises:
+            InvalidInputError: There is no such engine; or it is Spark, and the warehouse isn't in a local folder.
+            MissingDependencyError: Spark isn't there; it says how to get it.
+        """
+        return self.engine_of(self.spark_session(engine)) if means_spark(engine) else self.engine()
+
+    def engine_of(self, session: SparkSession) -> SparkEngine:
+        """The Spark engine of a session.
+
+        Raises:
+            InvalidInputError: The warehouse isn't in a local folder.
+        """
+        from mlwarehouse.engines.spark import SparkEngine
+
+        return SparkEngine(session, self.tables_for_spark())
 
     def artifact_store(self) -> ArtifactStore:
         """Where the bytes of artifacts are.

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from mlwarehouse.errors import InvalidInputError
+from mlwarehouse.parts.base import means_spark
 from mlwarehouse.parts.maintainer import maintainer_lock
 from mlwarehouse.parts.pinning import Pinning
 from mlwarehouse.parts.purging import Purging
 from mlwarehouse.parts.repairing import Repairing
 
 if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
     from mlwarehouse.engines.embedded_maintain import Maintained
 
 
@@ -22,8 +24,7 @@ class Keeping(Repairing, Pinning, Purging):
         self,
         progress: Callable[[Maintained], None] | None = None,
         *,
-        engine: str = "embedded",
-        spark: Any = None,
+        engine: str | SparkSession = "embedded",
     ) -> list[Maintained]:
         """Merge small files, write checkpoints, take up kept folds, and remove files that no version needs any more.
 
@@ -32,15 +33,15 @@ class Keeping(Repairing, Pinning, Purging):
 
         Args:
             progress: Told of each table when it is done.
-            engine: What merges: ``embedded``, within this process, or ``spark``, for tables larger than its memory.
-            spark: With ``engine="spark"``, the session; None starts one on this machine.
+            engine: Who merges: ``embedded``, within this process; or, for tables larger than its memory, ``spark`` or a
+                Spark session.
 
         Returns:
             What was done, table by table.
 
         Raises:
             ConflictError: Another process is at it.
-            InvalidInputError: There is no such engine; or it is ``spark``, and the warehouse isn't in a local folder.
+            InvalidInputError: There is no such engine; or it is Spark, and the warehouse isn't in a local folder.
             StorageError: A table couldn't be maintained; it is as it was.
         """
         from mlwarehouse.engines.embedded_maintain import maintain
@@ -48,19 +49,14 @@ class Keeping(Repairing, Pinning, Purging):
         from mlwarehouse.engines.pins import pinned_files
         from mlwarehouse.tables import TABLES
 
-        if engine not in ("embedded", "spark"):
-            raise InvalidInputError(f"There is no engine `{engine}` to maintain with; use `embedded` or `spark`.")
-        if engine == "spark":
-            # Before anything is done, or a session started.
-            self.tables_for_spark()
+        session = self.spark_session(engine) if means_spark(engine) else None
         self.flush()
         tables = self.engine().tables
         options: dict[str, Any] = {}
-        if engine == "spark":
+        if session is not None:
             from mlwarehouse.engines.spark_maintain import merging
-            from mlwarehouse.engines.spark_session import build_session
 
-            options = merging(spark or build_session(settings=self.settings))
+            options = merging(session)
         with maintainer_lock(self.storage) as held:
             done = []
             for spec in TABLES:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +19,22 @@ class Modelling(Recording, Asking):
 
     @cached_property
     def registry(self) -> Registry:
-        """The model registry."""
+        """The model registry, in the name of the setting `actor` with the setting `roles`."""
         from mlwarehouse.ingest.identity import login_name
+
+        roles = [role.strip() for role in self.settings.roles.split(",")]
+        return self.registry_as(self.settings.actor or login_name(), [role for role in roles if role])
+
+    def registry_as(self, actor: str, roles: Sequence[str] = ()) -> Registry:
+        """The model registry in somebody's name.
+
+        Args:
+            actor: The name written beside every change.
+            roles: What they may act as, for policies.
+        """
         from mlwarehouse.registry import Registry
 
-        return Registry(self.engine(), actor=self.settings.actor or login_name())
+        return Registry(self.engine(), actor=actor, roles=roles, present=self.reading)
 
     def registry_at(self, *, as_of: Any = None, at: Snapshot | str | None = None) -> Registry:
         """The model registry as it was; it answers every question and refuses every change.
@@ -85,22 +97,6 @@ class Modelling(Recording, Asking):
     ) -> RegisteredModel:
         """One registered model; with `as_of` or `at` (see `reading`) as it was."""
         return self.registry_at(as_of=as_of, at=at).get_registered_model(name)
-
-    def search_model_versions(
-        self, filter_string: str = "", *, as_of: Any = None, at: Snapshot | str | None = None
-    ) -> list[ModelVersion]:
-        """Versions, newest first.
-
-        Args:
-            filter_string: Such as ``name = 'sentiment'`` or ``run_id = '...'``; empty for all.
-            as_of: Only what was recorded by then, see `reading`.
-            at: A snapshot, its text, or the name of a kept one.
-        """
-        return self.registry_at(as_of=as_of, at=at).search_model_versions(filter_string)
-
-    def search_registered_models(self, *, as_of: Any = None, at: Snapshot | str | None = None) -> list[RegisteredModel]:
-        """All registered models, by name; with `as_of` or `at` (see `reading`) those that there were."""
-        return self.registry_at(as_of=as_of, at=at).search_registered_models()
 
     def model_history(self, name: str, *, as_of: Any = None, at: Snapshot | str | None = None) -> tuple[Event, ...]:
         """Everything that ever happened to the registered models of a name, oldest first.

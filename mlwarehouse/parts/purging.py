@@ -211,9 +211,9 @@ class Purging(Base):
 
     def _refuse_living(self, chosen: Chosen) -> None:
         """Refuse while a spool holds rows of the runs: a living writer's, or those of another machine."""
+        from mlwarehouse.disk import is_locked
         from mlwarehouse.engines.embedded_purge import mentions
         from mlwarehouse.ingest.drain import Drain
-        from mlwarehouse.ingest.spool_folder import is_locked
 
         spool = self.spool()
         if spool.exists:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import time
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlwarehouse.errors import InvalidInputError, did_you_mean
+from mlwarehouse.parts.base import means_spark
 from mlwarehouse.parts.packaging import FoundModel, Packaging
 
 if TYPE_CHECKING:
@@ -41,28 +41,6 @@ class Scored:
 
 class Predicting(Packaging):
     """Models over tables: as Spark columns, and as rows of `predictions`."""
-
-    def spark(self, *, master: str | None = None, config: Mapping[str, str] | None = None) -> SparkSession:
-        """A Spark session in which every table and view stands under its plain name.
-
-        What this machine has logged is committed first; queries see later commits too.
-
-        Args:
-            master: Spark's master; None means all cores of this machine.
-            config: Further settings of Spark.
-
-        Raises:
-            MissingDependencyError: pyspark, Java or Delta's jars are missing; it says how to get them.
-            InvalidInputError: The warehouse is in an object store; it says what can be done instead.
-        """
-        from mlwarehouse.engines.spark import register
-        from mlwarehouse.engines.spark_session import build_session
-
-        tables = self.tables_for_spark()
-        session = build_session(master=master, config=config, settings=self.settings)
-        self.flush()
-        register(session, tables)
-        return session
 
     def spark_udf(
         self,
@@ -101,7 +79,7 @@ class Predicting(Packaging):
         key: str,
         dataset: str,
         source_id: str | None = None,
-        engine: str = "embedded",
+        engine: str | SparkSession = "embedded",
         batch_rows: int | None = 65_536,
         allow_pickle: bool = False,
     ) -> Scored:
@@ -115,7 +93,7 @@ class Predicting(Packaging):
             dataset: The name of what is scored: labels of the same name join to the predictions.
             source_id: Names this scoring: the same again adds nothing. None makes one up; for a Delta table it is made
                 from the table, its version and the model, so scoring the same again adds nothing.
-            engine: For a path: ``embedded``, or ``spark``. A Spark frame is always scored by Spark.
+            engine: For a path: ``embedded``, ``spark``, or a Spark session. A Spark frame is always scored by Spark.
             batch_rows: The most rows to give to the model at once.
             allow_pickle: Whether loading the model may run a pickle.
 
@@ -127,18 +105,17 @@ class Predicting(Packaging):
             SignatureError: A column that the model needs is missing, or of another type.
             InvalidInputError: The data or engine can't be meant, or rows lack a key.
         """
-        if engine not in ("embedded", "spark"):
-            raise InvalidInputError(f"There is no engine `{engine}`.{did_you_mean(engine, ('embedded', 'spark'))}")
+        by_spark = means_spark(engine)
         found = self.find_model(model_uri)
         is_frame_of_spark = type(data).__module__.startswith("pyspark.")
         path = Path(data).resolve() if isinstance(data, str | Path) else None
         version = None
-        if path is not None and engine == "embedded":
+        if path is not None and not by_spark:
             from mlwarehouse.engines.embedded_files import read_table
 
             data, version = read_table(path)
         elif path is not None:
-            data, version = self._spark_table(path)
+            data, version = _spark_table(self.spark_session(engine), path)
             is_frame_of_spark = True
         if source_id is None:
             source_id = _source_id(path, version, found, dataset) if version is not None else uuid.uuid4().hex
@@ -233,31 +210,28 @@ class Predicting(Packaging):
         self, frame: Any, found: FoundModel, scoring: Scoring, key: str, batch_rows: int | None, allow_pickle: bool
     ) -> Appended:
         from mlwarehouse.engines.base import Txn
-        from mlwarehouse.engines.spark import SparkEngine
         from mlwarehouse.tables import PREDICTIONS
         from mlwarehouse.udf import score_spark, spark_udf
 
         session = frame.sparkSession
         udf = spark_udf(session, found.folder, batch_rows=batch_rows, allow_pickle=allow_pickle)
         predicted = score_spark(frame, udf, scoring, row_key=key)
-        return SparkEngine(session, self.tables_for_spark()).append(
-            PREDICTIONS, predicted, txns=[Txn(scoring.writer_id, 1)]
-        )
-
-    def _spark_table(self, path: Path) -> tuple[Any, int | None]:
-        """A table by path as a Spark frame, and its Delta version."""
-        from mlwarehouse.engines.embedded_files import delta_version
-
-        session = self.spark()
-        if path.suffix == ".parquet":
-            return session.read.parquet(str(path)), None
-        if path.suffix == ".csv":
-            return session.read.csv(str(path), header=True, inferSchema=True), None
-        version = delta_version(path)
-        return session.read.format("delta").option("versionAsOf", version).load(str(path)), version
+        return self.engine_of(session).append(PREDICTIONS, predicted, txns=[Txn(scoring.writer_id, 1)])
 
 
 def _source_id(path: Path | None, version: int, found: FoundModel, dataset: str) -> str:
     """The same for the same table version, model and dataset."""
     text = "\0".join([str(path), str(version), found.package.digest, str(found.name), str(found.version), dataset])
     return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _spark_table(session: SparkSession, path: Path) -> tuple[Any, int | None]:
+    """A table by path as a Spark frame, and its Delta version."""
+    from mlwarehouse.engines.embedded_files import delta_version
+
+    if path.suffix == ".parquet":
+        return session.read.parquet(str(path)), None
+    if path.suffix == ".csv":
+        return session.read.csv(str(path), header=True, inferSchema=True), None
+    version = delta_version(path)
+    return session.read.format("delta").option("versionAsOf", version).load(str(path)), version

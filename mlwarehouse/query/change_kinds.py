@@ -58,6 +58,38 @@ NEW_BEST = ChangeKind(
 )
 """Told of metrics that are asked for by name: what is better, a table can't say."""
 
+_REGISTRY: tuple[tuple[str, str, str], ...] = (
+    ("model_created", "model_created", "A registered model."),
+    ("version_created", "version_created", "A version, made from `value`."),
+    ("version_parent_set", "parent_set", "The version was made from the version `value`."),
+    ("alias_set", "alias_set", "The alias `key` points at the version."),
+    ("alias_deleted", "alias_deleted", "The alias `key` is gone."),
+    ("stage_set", "stage_set", "The version was moved to the stage `value`."),
+    ("model_tag_set", "tag_set", "Its tag `key` is `value`, or removed."),
+    ("model_described", "description_set", "`value` is the text."),
+    ("comment_added", "comment_added", "Somebody said `value`."),
+    ("comment_edited", "comment_edited", "A comment says `value` from now on."),
+    ("comment_deleted", "comment_deleted", "A comment was deleted."),
+    ("version_deleted", "version_deleted", "A version was deleted."),
+    ("version_restored", "version_restored", "A deleted version is back."),
+    ("model_deleted", "model_deleted", "A model was deleted, with all versions."),
+    ("model_restored", "model_restored", "A deleted model is back, with all it had."),
+    ("model_renamed", "model_renamed", "`value` is its name from now on."),
+    (
+        "transition_requested",
+        "transition_requested",
+        "Somebody asks to move it to stage `value` or alias `key`.",
+    ),
+    ("request_approved", "request_approved", "A request was approved."),
+    ("request_rejected", "request_rejected", "A request was rejected."),
+    ("request_cancelled", "request_cancelled", "A request was taken back."),
+    ("gate_checked", "gate_checked", "A check for the version `passed` or `failed`, says `value`; `comment` says why."),
+    ("policy_set", "policy_set", "A policy was set; `value` is what it says."),
+    ("policy_removed", "policy_removed", "A policy was removed."),
+    ("renamed_from", "renamed_from", "A model goes on under this name; `value` was its name."),
+)
+"""Of the registry: a change's name, the event's kind, and what happened."""
+
 KINDS: tuple[ChangeKind, ...] = (
     ChangeKind("experiment_created", "experiment_events", "t.kind = 'created'", "An experiment; `value` is its name."),
     ChangeKind("experiment_renamed", "experiment_events", "t.kind = 'renamed'", "`value` is its name from now on."),
@@ -87,23 +119,12 @@ KINDS: tuple[ChangeKind, ...] = (
     NEW_BEST,
     ChangeKind("input_logged", "input_events", "TRUE", "The dataset `key` with the digest `value` was used."),
     ChangeKind("artifact_logged", "artifact_events", "TRUE", "The file `key` with the digest `value` was stored."),
-    ChangeKind("model_created", "registry_events", "t.kind = 'model_created'", "A registered model."),
-    ChangeKind("version_created", "registry_events", "t.kind = 'version_created'", "A version, made from `value`."),
-    ChangeKind("alias_set", "registry_events", "t.kind = 'alias_set'", "The alias `key` points at the version."),
-    ChangeKind("alias_deleted", "registry_events", "t.kind = 'alias_deleted'", "The alias `key` is gone."),
-    ChangeKind("stage_set", "registry_events", "t.kind = 'stage_set'", "The version was moved to the stage `value`."),
-    ChangeKind("model_tag_set", "registry_events", "t.kind = 'tag_set'", "Its tag `key` is `value`, or removed."),
-    ChangeKind("model_described", "registry_events", "t.kind = 'description_set'", "`value` is the text."),
-    ChangeKind("version_deleted", "registry_events", "t.kind = 'version_deleted'", "A version was deleted."),
-    ChangeKind(
-        "model_deleted", "registry_events", "t.kind = 'model_deleted'", "A model was deleted, with all versions."
-    ),
+    *(ChangeKind(name, "registry_events", f"t.kind = '{kind}'", doc) for name, kind, doc in _REGISTRY),
     ChangeKind(
         "registry_changed",
         "registry_events",
-        "t.kind NOT IN ('model_created', 'version_created', 'alias_set', 'alias_deleted', 'stage_set', 'tag_set', "
-        "'description_set', 'version_deleted', 'model_deleted')",
-        "Anything else in the registry, such as a request; `key` is what, `value` its text.",
+        f"t.kind NOT IN ({', '.join(repr(kind) for _, kind, _ in _REGISTRY)})",
+        "Anything else in the registry, written by a later release; `key` is what, `value` its text.",
     ),
     ChangeKind("change_refused", "audit", "t.outcome = 'refused'", "`actor` asked for `key` of `value` in vain."),
     ChangeKind(
@@ -123,10 +144,12 @@ class Fields:
     Attributes:
         columns: SQL over ``t`` by column; those that aren't named are null, and the envelope's are what they are.
         together: Columns by which rows that came together are one change; empty where each row is one.
+        where: Which rows are changes at all, as SQL over ``t``.
     """
 
     columns: Mapping[str, str]
     together: tuple[str, ...] = ()
+    where: str = "TRUE"
 
 
 _RUN = {"run_id": "t.run_id"}
@@ -176,7 +199,9 @@ FIELDS: Mapping[str, Fields] = MappingProxyType(
                 "value": "CASE WHEN t.kind = 'version_created' THEN t.source ELSE COALESCE(t.stage, t.value) END",
                 "actor": "t.actor",
                 "comment": "t.comment",
-            }
+            },
+            # A rename tells what the model has been through once more, under its new name.
+            where="NOT starts_with(t.writer_id, 'rename:')",
         ),
         "audit": Fields({"key": "t.action", "value": "t.object", "actor": "t.actor", "comment": "t.detail"}),
         "predictions": Fields(
@@ -222,4 +247,4 @@ def select(table: str, kinds: tuple[ChangeKind, ...], condition: str = "TRUE") -
     columns = ", ".join(f"{known.get(c, f'CAST(NULL AS {t})')} AS {c}" for c, t in COLUMNS.items())
     chosen = " OR ".join(f"({k.where})" for k in kinds)
     by = f" GROUP BY {', '.join((*fields.together, 't.recorded_at', 't.writer_id'))}" if grouped else ""
-    return f"SELECT {columns} FROM {table} AS t WHERE ({chosen}) AND {condition}{by}"
+    return f"SELECT {columns} FROM {table} AS t WHERE ({chosen}) AND {fields.where} AND {condition}{by}"

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mlwarehouse.engines.arrays import one_array
 from mlwarehouse.errors import InvalidInputError, MissingDependencyError, did_you_mean
 
 if TYPE_CHECKING:
@@ -33,10 +34,10 @@ def spread(rows: pa.Table, *, key: str, value: str, numbers: pa.Array) -> dict[s
     """
     if rows.num_rows == 0:
         return {}
-    encoded = one_chunk(rows.column(key).unify_dictionaries()).dictionary_encode()
+    encoded = one_array(rows.column(key).unify_dictionaries()).dictionary_encode()
     codes = encoded.indices.to_numpy(zero_copy_only=False)
-    where = pc.index_in(one_chunk(rows.column("number")), value_set=numbers).to_numpy(zero_copy_only=False)
-    values = one_chunk(rows.column(value))
+    where = pc.index_in(one_array(rows.column("number")), value_set=numbers).to_numpy(zero_copy_only=False)
+    values = one_array(rows.column(value))
     by_code = np.argsort(codes, kind="stable")
     bounds = np.searchsorted(codes[by_code], np.arange(len(encoded.dictionary) + 1))
     columns = {}
@@ -102,7 +103,7 @@ def to_pandas(table: pa.Table) -> pd.DataFrame:
 
 def _texts(column: pa.ChunkedArray) -> np.ndarray[Any, Any]:
     """Texts as objects, each made once, however many rows have it."""
-    array = one_chunk(column)
+    array = one_array(column)
     words = np.array([*array.dictionary.to_pylist(), None], dtype=object)
     codes = array.indices if not array.null_count else pc.fill_null(array.indices, -1)
     texts: np.ndarray[Any, Any] = words[codes.to_numpy()]
@@ -123,9 +124,3 @@ def with_nanoseconds(table: pa.Table) -> pa.Table:
             column = table.column(index).cast(pa.timestamp("ns", tz=field.type.tz))
             table = table.set_column(index, field.name, column)
     return table
-
-
-def one_chunk(column: pa.ChunkedArray) -> pa.Array:
-    """A column as one array."""
-    chunk = column.combine_chunks()
-    return chunk.chunk(0) if isinstance(chunk, pa.ChunkedArray) else chunk

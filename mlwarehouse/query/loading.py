@@ -8,9 +8,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from mlwarehouse.engines.arrays import one_array
 from mlwarehouse.engines.base import Engine, Reading
 from mlwarehouse.entities import Run, RunData, RunInfo
-from mlwarehouse.query.frames import one_chunk
 from mlwarehouse.query.pages import KINDS, Page
 from mlwarehouse.query.references import References
 from mlwarehouse.query.scoping import run_condition
@@ -127,7 +127,7 @@ def load_pages(engine: Engine, reading: Reading, page: Page, kinds: Sequence[str
     Returns:
         For each of `kinds` a row per run and key: ``number``, ``key`` (the series of a metric), ``value``.
     """
-    numbers, kept = one_chunk(page.table.column("number")), page.kept
+    numbers, kept = one_array(page.table.column("number")), page.kept
     rest = (numbers if kept is None else numbers.filter(pa.array(~kept.found))).to_pylist()
     result = {}
     for kind in kinds:

@@ -16,7 +16,7 @@ from sqlglot import exp
 
 from mlwarehouse.engines.allowed_sql import FUNCTIONS, OWN_PREFIX, TOO_DEEP
 from mlwarehouse.engines.parse import check_parameters, is_bound, parse_select
-from mlwarehouse.errors import SqlError, did_you_mean
+from mlwarehouse.errors import SqlError, did_you_mean, within_depth
 from mlwarehouse.query.allowed_nodes import NODES
 
 LONGEST_QUERY = 20_000
@@ -30,6 +30,7 @@ _NESTING = re.compile(r"[(\[{)\]}]")
 _CHAIN = re.compile(rf"(?:(?:\bNOT\b|[-+~!@])\s*){{{DEEPEST},}}", re.IGNORECASE)
 
 
+@within_depth(SqlError, TOO_DEEP)
 def locked_question(text: str, granted: Set[str], parameters: Mapping[str, object] | None = None) -> str:
     """Check a stranger's question, and write it anew.
 
@@ -46,18 +47,15 @@ def locked_question(text: str, granted: Set[str], parameters: Mapping[str, objec
             that isn't allowed. A name that exists and isn't granted is told of with the same words as one that doesn't.
     """
     _check_size(text)
-    try:
-        with _unlogged():
-            tree = parse_select(text)
-        for node in tree.walk():
-            _check_node(node)
-        _check_names(tree, granted)
-        check_parameters(tree, parameters)
-        for node in tree.walk():
-            node.comments = None
-        return tree.sql(dialect="duckdb", identify=True, comments=False)
-    except RecursionError:
-        raise SqlError(TOO_DEEP) from None
+    with _unlogged():
+        tree = parse_select(text)
+    for node in tree.walk():
+        _check_node(node)
+    _check_names(tree, granted)
+    check_parameters(tree, parameters)
+    for node in tree.walk():
+        node.comments = None
+    return tree.sql(dialect="duckdb", identify=True, comments=False)
 
 
 def _check_size(text: str) -> None:

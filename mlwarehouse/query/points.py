@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mlwarehouse.engines.arrays import one_array
 from mlwarehouse.engines.base import Engine, Reading
-from mlwarehouse.query.frames import one_chunk
 
 MOST = 2**63
 """Where whole numbers end."""
@@ -49,10 +49,10 @@ def load_points(
         reading=reading,
         parameters=parameters,
     )
-    numbers = one_chunk(rows.column("number"))
-    keys = one_chunk(rows.column("key")).dictionary_encode()
+    numbers = one_array(rows.column("number"))
+    keys = one_array(rows.column("key")).dictionary_encode()
     columns = {
-        "run_id": pa.DictionaryArray.from_arrays(numbers, one_chunk(ids.column("run_id"))),
+        "run_id": pa.DictionaryArray.from_arrays(numbers, one_array(ids.column("run_id"))),
         "key": keys,
         **{name: rows.column(name) for name in ("step", "value", "timestamp", "context", "attempt")},
     }
@@ -84,7 +84,7 @@ def _order(table: pa.Table, numbers: Ints, ranks: Ints) -> Ints | None:
         order: Ints = np.argsort(place, kind="stable")
         if _is_increasing(place[order]):
             return order
-    contexts = _ranks(one_chunk(table.column("context")).dictionary_encode())
+    contexts = _ranks(one_array(table.column("context")).dictionary_encode())
     times = table.column("timestamp").cast(pa.int64()).to_numpy()
     return np.lexsort((table.column("value").to_numpy(), contexts, times, steps, ranks, numbers))
 

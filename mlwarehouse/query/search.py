@@ -9,13 +9,14 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mlwarehouse.engines.arrays import one_array
 from mlwarehouse.engines.base import Engine, Reading
 from mlwarehouse.entities import ViewType
-from mlwarehouse.errors import FilterError, InvalidInputError, NotFoundError
+from mlwarehouse.errors import FilterError, InvalidInputError, NotFoundError, within_depth
 from mlwarehouse.query.columns import WILDCARDS, Columns, read_columns
 from mlwarehouse.query.experiments import resolve_experiments
 from mlwarehouse.query.fields import AT_STEP, Kind
-from mlwarehouse.query.frames import FRAME_FORMATS, check_format, one_chunk, spread, to_frame, with_nanoseconds
+from mlwarehouse.query.frames import FRAME_FORMATS, check_format, spread, to_frame, with_nanoseconds
 from mlwarehouse.query.loading import LIST_ATTRIBUTES, load_at_step, load_metrics, load_pages, load_pairs, load_runs
 from mlwarehouse.query.names import Name
 from mlwarehouse.query.pages import KINDS, Page, load_page
@@ -30,7 +31,10 @@ UnknownKeys = Literal["error", "ignore"]
 _PAIRS: tuple[Kind, ...] = ("param", "tag")
 _SINGULAR: dict[str, Kind] = {"metrics": "metric", "params": "param", "tags": "tag"}
 
+TOO_DEEP = "The filter is too long or nested too deeply; write the values of one name as a list, as in IN ('a', 'b')."
 
+
+@within_depth(FilterError, TOO_DEEP)
 def search_runs(
     engine: Engine,
     reading: Reading | None = None,
@@ -158,7 +162,7 @@ def _whole(wanted: Columns) -> list[str]:
 
 def _wide(engine: Engine, reading: Reading, page: Page, wanted: Columns) -> tuple[pa.Table, list[Name]]:
     """The frame of a page of runs, and the metrics and params asked for by name that none of them has."""
-    numbers = one_chunk(page.table.column("number"))
+    numbers = one_array(page.table.column("number"))
     found = _found(engine, reading, page, numbers, wanted) if len(numbers) else {}
     result: dict[str, pa.Array | pa.ChunkedArray] = {}
     empty: list[Name] = []
@@ -191,7 +195,7 @@ def _found(
         for stat in wanted.stats:
             found["metric", stat, None] = spread(rows, key="series", value=stat, numbers=numbers)
     for step, at_step in wanted.at_steps.items():
-        run_ids = one_chunk(page.table.column("run_id"))
+        run_ids = one_array(page.table.column("run_id"))
         rows = load_at_step(engine, reading, run_ids.to_pylist(), series=at_step, step=step)
         found["metric", AT_STEP, step] = spread(rows, key="series", value=AT_STEP, numbers=run_ids)
     for kind in _PAIRS:

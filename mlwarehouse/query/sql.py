@@ -9,11 +9,12 @@ import pyarrow as pa
 from sqlglot import exp
 from sqlglot.tokenizer_core import Token
 
+from mlwarehouse.engines.allowed_sql import TOO_DEEP
 from mlwarehouse.engines.base import Reading, WatchedEngine
 from mlwarehouse.engines.parse import OWN_DIALECT, known_dialect, marks_of, parse_select
 from mlwarehouse.engines.render import render
 from mlwarehouse.engines.running import Watch
-from mlwarehouse.errors import SqlError
+from mlwarehouse.errors import SqlError, within_depth
 from mlwarehouse.query.foreign import SPARK, mended
 from mlwarehouse.query.frames import FRAME_FORMATS, check_format, to_frame
 from mlwarehouse.query.marks import by_name, named_marks
@@ -28,6 +29,7 @@ SQL_FORMATS: tuple[str, ...] = (*FRAME_FORMATS, "batches")
 """What an answer can come as, from an engine that isn't Spark."""
 
 
+@within_depth(SqlError, TOO_DEEP)
 def sql(
     engine: WatchedEngine,
     reading: Reading | None,
@@ -69,6 +71,7 @@ def sql(
     return to_frame(rows, output_format)
 
 
+@within_depth(SqlError, TOO_DEEP)
 def spark_frame(
     engine: SparkEngine,
     reading: Reading | None,

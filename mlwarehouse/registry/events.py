@@ -25,7 +25,24 @@ class Kind(enum.StrEnum):
     TAG_SET = "tag_set"
     DESCRIPTION_SET = "description_set"
     VERSION_DELETED = "version_deleted"
+    VERSION_RESTORED = "version_restored"
     MODEL_DELETED = "model_deleted"
+    MODEL_RESTORED = "model_restored"
+    MODEL_RENAMED = "model_renamed"
+    """Under the old name: it ends here."""
+    RENAMED_FROM = "renamed_from"
+    """Under the new name, behind all that the model has been through."""
+    PARENT_SET = "parent_set"
+    COMMENT_ADDED = "comment_added"
+    COMMENT_EDITED = "comment_edited"
+    COMMENT_DELETED = "comment_deleted"
+    TRANSITION_REQUESTED = "transition_requested"
+    REQUEST_APPROVED = "request_approved"
+    REQUEST_REJECTED = "request_rejected"
+    REQUEST_CANCELLED = "request_cancelled"
+    GATE_CHECKED = "gate_checked"
+    POLICY_SET = "policy_set"
+    POLICY_REMOVED = "policy_removed"
 
 
 @dataclass(frozen=True)
@@ -37,8 +54,9 @@ class Change:
         version: The version it concerns; None when it concerns the model.
         alias: The alias, for alias changes.
         stage: The stage moved to.
-        key: The tag's key.
-        value: The tag's value (None removes it), or the text of a description.
+        key: The tag's key; or the number, as text, of the earlier event that this one is about.
+        value: The tag's value (None removes it); or the text of a description or comment, a model's other name, or a
+            version's parent.
         source: Where a new version's files are.
         run_id: The run that made a new version.
         digest: The digest of a new version's package.
@@ -105,7 +123,11 @@ def from_row(row: Mapping[str, Any]) -> Event:
     return Event(row["model_name"], row["seq"], change, row["actor"], row["comment"], row["event_at"])
 
 
-def event_table(events: Sequence[Event], writer_id: str, writer_seq: int) -> pa.Table:
+COPIED = "rename:"
+"""What the `writer_id` of rows begins with that tell under a new name what happened under an old one."""
+
+
+def event_table(events: Sequence[Event], writer_id: str, writer_seq: int, recorded_at: dt.datetime) -> pa.Table:
     """Rows of `registry_events` for the events of one request."""
     import pyarrow as pa
 
@@ -117,7 +139,7 @@ def event_table(events: Sequence[Event], writer_id: str, writer_seq: int) -> pa.
             "kind": e.change.kind.value,
             "actor": e.actor,
             "comment": e.comment,
-            **_envelope(e.event_at, writer_id, writer_seq),
+            **_envelope(e.event_at, recorded_at, writer_id, writer_seq),
         }
         for e in events
     ]
@@ -129,8 +151,8 @@ def audit_table(decision: Decision, at: dt.datetime, writer_id: str, writer_seq:
     import pyarrow as pa
 
     row = {f.name: getattr(decision, f.name) for f in fields(Decision)}
-    return pa.Table.from_pylist([row | _envelope(at, writer_id, writer_seq)], schema=AUDIT.arrow_schema())
+    return pa.Table.from_pylist([row | _envelope(at, at, writer_id, writer_seq)], schema=AUDIT.arrow_schema())
 
 
-def _envelope(at: dt.datetime, writer_id: str, writer_seq: int) -> dict[str, Any]:
-    return {"event_at": at, "recorded_at": at, "writer_id": writer_id, "writer_seq": writer_seq}
+def _envelope(at: dt.datetime, recorded_at: dt.datetime, writer_id: str, writer_seq: int) -> dict[str, Any]:
+    return {"event_at": at, "recorded_at": recorded_at, "writer_id": writer_id, "writer_seq": writer_seq}

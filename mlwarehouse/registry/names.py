@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,6 +106,40 @@ def tag(key: str, value: str | None) -> tuple[str, str | None]:
     if value is not None and not isinstance(value, str):
         raise InvalidInputError(f"The value of tag `{key}` must be text; got {type(value).__name__}.")
     return key, value
+
+
+def event_number(number: int | str, what: str) -> int:
+    """The number of a request or comment, given as a number or as text.
+
+    Raises:
+        InvalidInputError: It is neither.
+    """
+    try:
+        return version_number(number)
+    except InvalidInputError:
+        raise InvalidInputError(f"A {what} is known by its number; got {number!r}.") from None
+
+
+def roles(given: Iterable[str]) -> frozenset[str]:
+    """Check the roles of an actor.
+
+    Raises:
+        InvalidInputError: It isn't a list of texts.
+    """
+    if isinstance(given, str) or not all(isinstance(role, str) and role for role in given):
+        raise InvalidInputError(f"Roles are a list of texts, such as ['approver']; got {given!r}.")
+    return frozenset(given)
+
+
+def comment_text(text: str) -> str:
+    """Check a comment's text.
+
+    Raises:
+        InvalidInputError: There is none.
+    """
+    if not isinstance(text, str) or not text.strip():
+        raise InvalidInputError(f"A comment needs a text; got {text!r}.")
+    return text
 
 
 def tags(given: Mapping[str, Any] | None) -> dict[str, str]:

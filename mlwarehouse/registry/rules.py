@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from mlwarehouse.entities import Stage
-from mlwarehouse.errors import ConflictError, InvalidInputError, NotFoundError, did_you_mean
+from mlwarehouse.errors import ConflictError, InvalidInputError, NotFoundError, PermissionDeniedError, did_you_mean
 from mlwarehouse.registry.events import Change, Kind
 from mlwarehouse.registry.fold import ModelState, VersionState
 
@@ -34,6 +34,7 @@ def create_version(
     digest: str | None,
     description: str | None,
     tags: Mapping[str, str],
+    parent: str | None = None,
 ) -> Sequence[Change]:
     """Create the next version, and the model if there is none."""
     number = state.last_version + 1
@@ -41,7 +42,8 @@ def create_version(
     version = Change(
         Kind.VERSION_CREATED, version=number, source=source, run_id=run_id, digest=digest, value=description
     )
-    return (*model, version, *_tags(number, tags))
+    made_from = () if parent is None else (Change(Kind.PARENT_SET, version=number, value=parent),)
+    return (*model, version, *made_from, *_tags(number, tags))
 
 
 def set_alias(state: ModelState, *, alias: str, version: int) -> Sequence[Change]:
@@ -120,6 +122,101 @@ def delete_model(state: ModelState) -> Sequence[Change]:
     return (Change(Kind.MODEL_DELETED),)
 
 
+def restore_version(state: ModelState, *, version: int) -> Sequence[Change]:
+    """Take a version's deletion back: it has what it had, but for its aliases.
+
+    Raises:
+        NotFoundError: No such model, or no such version was deleted.
+        ConflictError: It isn't deleted.
+    """
+    if version in need_model(state).versions:
+        raise ConflictError(f"Version {version} of registered model `{state.name}` isn't deleted.")
+    if version not in state.deleted:
+        there = ", ".join(str(n) for n in sorted(state.deleted)) or "none"
+        raise NotFoundError(f"Registered model `{state.name}` never had a version {version}; deleted are {there}.")
+    return (Change(Kind.VERSION_RESTORED, version=version),)
+
+
+def restore_model(state: ModelState) -> Sequence[Change]:
+    """Take a model's deletion back: it has all that it had.
+
+    Raises:
+        ConflictError: There is a model of this name, or it has another name now.
+        NotFoundError: There never was one.
+    """
+    if state.exists:
+        raise ConflictError(
+            f"There is a registered model `{state.name}`: one that was deleted before can't come back under its name."
+        )
+    if state.moved_to is not None:
+        raise ConflictError(f"Registered model `{state.name}` isn't deleted: it was renamed to `{state.moved_to}`.")
+    if state.before is None:
+        raise NotFoundError(f"There never was a registered model `{state.name}`.")
+    return (Change(Kind.MODEL_RESTORED, key=str(state.last_seq)),)
+
+
+def check_rename(state: ModelState, target: ModelState) -> None:
+    """Whether a model may take another name.
+
+    Raises:
+        NotFoundError: No such model.
+        InvalidInputError: It has that name.
+        ConflictError: There is a model of that name; or there was one with versions, whose addresses would come to mean
+            other ones. Taking its own former name back is fine.
+    """
+    need_model(state)
+    if target.name == state.name:
+        raise InvalidInputError(f"Registered model `{state.name}` has this name already.")
+    if target.exists:
+        raise ConflictError(f"There is a registered model `{target.name}` already; choose another name.")
+    if target.last_version and target.moved_to != state.name:
+        raise ConflictError(
+            f"`{state.name}` can't be renamed to `{target.name}`: a model of that name had {target.last_version} "
+            "versions, and their addresses would come to mean other ones; choose another name."
+        )
+
+
+def add_comment(state: ModelState, *, version: int | None, text: str) -> Sequence[Change]:
+    """Comment on the model or on a version.
+
+    Raises:
+        NotFoundError: No such model or version.
+    """
+    _need(state, version)
+    return (Change(Kind.COMMENT_ADDED, version=version, value=text),)
+
+
+def edit_comment(state: ModelState, *, number: int, text: str, actor: str) -> Sequence[Change]:
+    """Give one's own comment another text.
+
+    Raises:
+        NotFoundError: No such model or comment.
+        PermissionDeniedError: It is somebody else's.
+    """
+    version = _own_comment(state, number, actor)
+    return (Change(Kind.COMMENT_EDITED, version=version, key=str(number), value=text),)
+
+
+def delete_comment(state: ModelState, *, number: int, actor: str) -> Sequence[Change]:
+    """Delete one's own comment; its text stays in the history.
+
+    Raises:
+        NotFoundError: No such model or comment.
+        PermissionDeniedError: It is somebody else's.
+    """
+    return (Change(Kind.COMMENT_DELETED, version=_own_comment(state, number, actor), key=str(number)),)
+
+
+def _own_comment(state: ModelState, number: int, actor: str) -> int | None:
+    if not need_model(state).has_comment(number):
+        there = ", ".join(str(n) for n in sorted(state.comments) if state.has_comment(n)) or "none"
+        raise NotFoundError(f"Registered model `{state.name}` has no comment {number}; it has {there}.")
+    found = state.comments[number]
+    if found.user_id != actor:
+        raise PermissionDeniedError(f"Comment {number} is `{found.user_id}`'s; `{actor}` can add one, not change it.")
+    return found.version
+
+
 def need_model(state: ModelState) -> ModelState:
     """The state of a model that exists.
 
@@ -127,7 +224,8 @@ def need_model(state: ModelState) -> ModelState:
         NotFoundError: It doesn't.
     """
     if not state.exists:
-        raise NotFoundError(f"There is no registered model `{state.name}`.")
+        moved = f" It was renamed to `{state.moved_to}`." if state.moved_to is not None else ""
+        raise NotFoundError(f"There is no registered model `{state.name}`.{moved}")
     return state
 
 

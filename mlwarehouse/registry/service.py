@@ -1,46 +1,60 @@
-"""The registry's service: what callers ask, checked, and decided by the rules on the ledger of events."""
+"""The registry's service: what callers want changed, checked, and decided by the rules on the ledger of events."""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from mlwarehouse.engines.base import Engine, Reading
-from mlwarehouse.entities import ModelVersion, RegisteredModel
-from mlwarehouse.errors import InvalidInputError, NotFoundError
+from mlwarehouse.entities import ModelComment, ModelVersion, RegisteredModel
+from mlwarehouse.errors import InvalidInputError
 from mlwarehouse.registry import names, rules
-from mlwarehouse.registry.events import Change, Event
+from mlwarehouse.registry.bulk import BulkRegistered, bulk_register
+from mlwarehouse.registry.events import Change
 from mlwarehouse.registry.fold import ModelState
+from mlwarehouse.registry.governed import Governed
 from mlwarehouse.registry.ledger import Ledger
-from mlwarehouse.registry.search import condition
+from mlwarehouse.registry.looking import Looking
+from mlwarehouse.registry.policies import Actor
 
 
 def _now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
 
 
-class Registry:
+class Registry(Governed, Looking):
     """Registered models, their versions, aliases, stages and tags, and the whole history of each.
 
     Threads may share it. Every change, allowed or refused by a rule, is also a row of `audit`.
     """
 
     def __init__(
-        self, engine: Engine, *, actor: str, clock: Callable[[], dt.datetime] = _now, reading: Reading | None = None
+        self,
+        engine: Engine,
+        *,
+        actor: str,
+        roles: Iterable[str] = (),
+        clock: Callable[[], dt.datetime] = _now,
+        reading: Reading | None = None,
+        present: Callable[[], Reading] | None = None,
     ) -> None:
         """Work on an engine's tables.
 
         Args:
             engine: Where the tables are.
             actor: The name written beside every change.
+            roles: What the actor may act as, for policies.
             clock: Tells the time (UTC).
             reading: Look at this past state, which can't be changed; None means the newest committed one.
+            present: The state that gates look at; None means the newest committed one.
         """
         self._engine = engine
         self._reading = reading
-        self._ledger = Ledger(engine, actor=actor, clock=clock, reading=reading)
+        self._actor = actor
+        self._present = present
+        self._ledger = Ledger(engine, actor=Actor(actor, names.roles(roles)), clock=clock, reading=reading)
 
     def create_registered_model(
         self, name: str, description: str | None = None, tags: Mapping[str, str] | None = None
@@ -70,6 +84,7 @@ class Registry:
         digest: str | None,
         description: str | None = None,
         tags: Mapping[str, str] | None = None,
+        parent: str | None = None,
         comment: str | None = None,
     ) -> ModelVersion:
         """Create a model's next version; its number is used by no other, then or later.
@@ -81,31 +96,74 @@ class Registry:
             digest: The digest of its package.
             description: Markdown.
             tags: Value by key.
+            parent: The address of the version that it was made from, such as ``models:/sentiment/3``.
             comment: Why, in the actor's words.
 
         Raises:
-            InvalidInputError: A name, source or tag that can't be.
+            InvalidInputError: A name, source, parent or tag that can't be.
+            NotFoundError: There is no such parent.
             ConcurrentChangeError: Others changed the model all the time.
         """
         if not source:
             raise InvalidInputError(f"A version of `{name}` needs a source=, such as runs:/<run_id>/model.")
         given = names.tags(tags)
-        state = self._change(
-            "create_model_version",
-            name,
-            None,
-            partial(
-                rules.create_version, source=source, run_id=run_id, digest=digest, description=description, tags=given
-            ),
-            {"source": source, "run_id": run_id, "digest": digest, "description": description, "tags": given},
-            comment,
-        )
+        arguments: dict[str, Any] = {
+            "source": source,
+            "run_id": run_id,
+            "digest": digest,
+            "description": description,
+            "tags": given,
+        }
+        # An alias moves: what is kept is the version that it meant.
+        arguments["parent"] = None if parent is None else self.resolve(parent).uri
+        decide = partial(rules.create_version, **arguments)
+        state = self._change("create_model_version", name, None, decide, arguments, comment)
         return state.model_version(state.last_version)
 
-    def set_model_alias(self, name: str, alias: str, version: int | str, comment: str | None = None) -> None:
-        """Point an alias to a version, away from any other.
+    def bulk_register(self, versions: Any, *, source_id: str, comment: str | None = None) -> BulkRegistered:
+        """Register many versions of many models at once: one commit, all of them or none.
+
+        Args:
+            versions: An Arrow, pandas or Polars table, or lists by column name. Columns, all text: ``name``,
+                ``source``, and where wanted ``run_id``, ``digest``, ``description``, ``stage`` and ``alias``, null for
+                none. Models that aren't there are made; versions of one are numbered in the order of their rows.
+            source_id: Names these versions, such as the file they come from: under one id they are registered once.
+            comment: Why, in the actor's words.
+
+        Returns:
+            What was done; ``is_new`` is False when the source id was there, and then nothing was added.
 
         Raises:
+            InvalidInputError: A column is missing, unknown or not text, or has what can't be; nothing was added.
+            StorageError: The commit failed; nothing was added.
+        """
+        return self._ledger.bulk(
+            f"models:/ of {source_id}",
+            {"source_id": source_id, "comment": comment},
+            lambda: bulk_register(self._ledger, versions, source_id, comment),
+        )
+
+    def set_model_alias(
+        self,
+        name: str,
+        alias: str,
+        version: int | str,
+        comment: str | None = None,
+        *,
+        expected_seq: int | None = None,
+    ) -> None:
+        """Point an alias to a version, away from any other.
+
+        Args:
+            name: The registered model.
+            alias: The alias.
+            version: The version.
+            comment: Why, in the actor's words.
+            expected_seq: The number of the model's last event as the caller knows it: whoever came since wins. None
+                means that the last one who comes wins.
+
+        Raises:
+            ConcurrentChangeError: Something else happened to the model since `expected_seq`.
             InvalidInputError: A name that can't be.
             NotFoundError: No such model or version.
         """
@@ -117,6 +175,7 @@ class Registry:
             partial(rules.set_alias, alias=alias, version=number),
             {"alias": alias},
             comment,
+            expected_seq,
         )
 
     def delete_model_alias(self, name: str, alias: str, comment: str | None = None) -> None:
@@ -136,6 +195,8 @@ class Registry:
         stage: str,
         archive_existing_versions: bool = False,
         comment: str | None = None,
+        *,
+        expected_seq: int | None = None,
     ) -> ModelVersion:
         """Move a version to a stage.
 
@@ -145,8 +206,10 @@ class Registry:
             stage: A name in `Stage`, in any case.
             archive_existing_versions: Whether versions that are in Staging or Production now go to Archived.
             comment: Why, in the actor's words.
+            expected_seq: As for `set_model_alias`.
 
         Raises:
+            ConcurrentChangeError: Something else happened to the model since `expected_seq`.
             InvalidInputError: No such stage, or archiving for another stage than those two.
             NotFoundError: No such model or version.
         """
@@ -158,6 +221,7 @@ class Registry:
             partial(rules.set_stage, version=number, stage=wanted, archive_existing=archive_existing_versions),
             {"stage": wanted.value, "archive_existing_versions": archive_existing_versions},
             comment,
+            expected_seq,
         )
         return state.model_version(number)
 
@@ -214,105 +278,83 @@ class Registry:
         """
         self._change("delete_registered_model", name, None, rules.delete_model, {}, comment)
 
-    def get_registered_model(self, name: str) -> RegisteredModel:
-        """One registered model.
+    def rename_registered_model(self, name: str, new_name: str, comment: str | None = None) -> RegisteredModel:
+        """Give a model another name, with its versions, aliases, tags, comments and history.
+
+        The old name ends, and its addresses say what the new one is. Predictions keep the name that they were made by.
+
+        Args:
+            name: The registered model.
+            new_name: Its name from now on; one that no model with versions had before, or its own former one.
+            comment: Why, in the actor's words.
 
         Raises:
+            InvalidInputError: A name that can't be.
             NotFoundError: No such model.
+            ConflictError: The new name is or was another model's.
         """
-        return self._existing(name).registered_model()
+        return self._ledger.rename(names.model_name(name), names.model_name(new_name), comment).registered_model()
 
-    def get_model_version(self, name: str, version: int | str) -> ModelVersion:
-        """One version of a model.
+    def restore_registered_model(self, name: str, comment: str | None = None) -> RegisteredModel:
+        """Take the deletion of a model back; it has all that it had, aliases and stages too.
 
         Raises:
+            NotFoundError: There never was such a model.
+            ConflictError: There is one of this name now, or it was renamed.
+        """
+        return self._change("restore_registered_model", name, None, rules.restore_model, {}, comment).registered_model()
+
+    def restore_model_version(self, name: str, version: int | str, comment: str | None = None) -> ModelVersion:
+        """Take the deletion of a version back; it has all that it had, but for its aliases.
+
+        Raises:
+            NotFoundError: No such model, or it never had such a version.
+            ConflictError: The version isn't deleted.
+        """
+        number = names.version_number(version)
+        decide = partial(rules.restore_version, version=number)
+        return self._change("restore_model_version", name, number, decide, {}, comment).model_version(number)
+
+    def add_comment(self, name: str, text: str, version: int | str | None = None) -> ModelComment:
+        """Comment on a model, or on one of its versions.
+
+        Args:
+            name: The registered model.
+            text: Markdown.
+            version: The version; None for the model.
+
+        Raises:
+            InvalidInputError: The text is empty.
             NotFoundError: No such model or version.
         """
-        state, number = self._existing(name), names.version_number(version)
-        rules.need_version(state, number)
-        return state.model_version(number)
+        number = None if version is None else names.version_number(version)
+        decide = partial(rules.add_comment, version=number, text=names.comment_text(text))
+        state = self._change("add_comment", name, number, decide, {"text": text})
+        return state.comment(state.last_seq)
 
-    def get_model_version_by_alias(self, name: str, alias: str) -> ModelVersion:
-        """The version an alias points to.
-
-        Raises:
-            NotFoundError: No such model or alias.
-        """
-        state = self._existing(name)
-        return state.model_version(rules.need_alias(state, alias))
-
-    def resolve(self, uri: str) -> ModelVersion:
-        """The version that an address means now.
-
-        Args:
-            uri: ``models:/<name>/<version>``, ``models:/<name>@<alias>``, ``models:/<name>/<stage>`` (the newest
-                version in it), or ``models:/<name>/latest`` (the newest version).
+    def edit_comment(self, name: str, comment_id: int, text: str) -> ModelComment:
+        """Give one's own comment another text.
 
         Raises:
-            InvalidInputError: It isn't such an address.
-            NotFoundError: No such model, version or alias, or no version in the stage.
+            InvalidInputError: The text is empty.
+            NotFoundError: No such model or comment.
+            PermissionDeniedError: It is somebody else's.
         """
-        address = names.model_address(uri)
-        if address.version is not None:
-            return self.get_model_version(address.name, address.version)
-        if address.alias is not None:
-            return self.get_model_version_by_alias(address.name, address.alias)
-        state = self._existing(address.name)
-        there = [v for v in state.versions.values() if address.stage is None or v.stage == address.stage]
-        if not there:
-            where = f" in stage {address.stage.value}" if address.stage is not None else ""
-            stages = ", ".join(sorted({f"{v.stage}" for v in state.versions.values()})) or "no stage at all"
-            raise NotFoundError(
-                f"Registered model `{address.name}` has no version{where}; it has versions in {stages}."
-            )
-        return state.model_version(max(v.version for v in there))
+        comment_id = names.event_number(comment_id, "comment")
+        decide = partial(rules.edit_comment, number=comment_id, text=names.comment_text(text), actor=self._actor)
+        state = self._change("edit_comment", name, None, decide, {"comment_id": comment_id, "text": text})
+        return state.comment(comment_id)
 
-    def search_model_versions(self, filter_string: str | None = None) -> list[ModelVersion]:
-        """Versions by name, the newest first.
-
-        Args:
-            filter_string: Clauses on ``name`` or ``run_id``, such as ``name = 'sentiment'``; None means all.
+    def delete_comment(self, name: str, comment_id: int) -> None:
+        """Delete one's own comment; its text stays in the history.
 
         Raises:
-            FilterError: It isn't understood.
+            NotFoundError: No such model or comment.
+            PermissionDeniedError: It is somebody else's.
         """
-        where = condition(filter_string, ("name", "run_id"))
-        rows = self._engine.query(
-            f"SELECT name, version FROM model_versions WHERE {where.sql} ORDER BY name, version DESC",
-            reading=self._reading,
-            parameters=where.parameters,
-        ).to_pylist()
-        states = self._ledger.states(f"SELECT name FROM model_versions WHERE {where.sql}", where.parameters)
-        # A version that was deleted between the two questions isn't in the states any more.
-        return [
-            states[r["name"]].model_version(r["version"])
-            for r in rows
-            if r["name"] in states and r["version"] in states[r["name"]].versions
-        ]
-
-    def search_registered_models(self, filter_string: str | None = None) -> list[RegisteredModel]:
-        """Registered models, by name.
-
-        Args:
-            filter_string: Clauses on ``name``, such as ``name LIKE 'device-%'``; None means all.
-
-        Raises:
-            FilterError: It isn't understood.
-        """
-        where = condition(filter_string, ("name",))
-        states = self._ledger.states(f"SELECT name FROM registered_models WHERE {where.sql}", where.parameters)
-        return [states[name].registered_model() for name in sorted(states) if states[name].exists]
-
-    def history(self, name: str) -> tuple[Event, ...]:
-        """Everything that ever happened to the models of a name, in order.
-
-        Raises:
-            NotFoundError: Nothing did.
-        """
-        events = self._ledger.events(names.model_name(name))
-        if not events:
-            raise self._ledger.unknown(name)
-        return events
+        comment_id = names.event_number(comment_id, "comment")
+        decide = partial(rules.delete_comment, number=comment_id, actor=self._actor)
+        self._change("delete_comment", name, None, decide, {"comment_id": comment_id})
 
     def _tag(self, action: str, name: str, version: int | None, key: str, value: str | None) -> None:
         key, value = names.tag(key, value)
@@ -341,8 +383,6 @@ class Registry:
         decide: Callable[[ModelState], Sequence[Change]],
         arguments: Mapping[str, Any],
         comment: str | None = None,
+        expected_seq: int | None = None,
     ) -> ModelState:
-        return self._ledger.change(action, names.model_name(name), version, decide, arguments, comment)
-
-    def _existing(self, name: str) -> ModelState:
-        return self._ledger.state(names.model_name(name))
+        return self._ledger.change(action, names.model_name(name), version, decide, arguments, comment, expected_seq)

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlwarehouse.disk import make_folder, prepared, sync_path
+from mlwarehouse import disk
+from mlwarehouse.disk import make_folder, sync_path
 from mlwarehouse.storage.base import FileInfo
 
 if TYPE_CHECKING:
@@ -98,15 +99,11 @@ class LocalStorage:
 
     def create(self, name: str, content: bytes) -> None:
         """See `Storage.create`."""
-        with prepared(self._path / name, content) as temporary, contextlib.suppress(FileExistsError):
-            os.link(temporary, self._path / name)
-        sync_path(self._path)
+        disk.create(self._path / name, content)
 
     def write(self, name: str, content: bytes) -> None:
         """See `Storage.write`."""
-        with prepared(self._path / name, content) as temporary:
-            temporary.replace(self._path / name)
-        sync_path(self._path)
+        disk.replace(self._path / name, content)
 
     def open_input(self, name: str) -> pa.NativeFile:
         """See `Storage.open_input`."""

@@ -9,16 +9,19 @@ is that of a view, with a line for each parameter::
 that is its name, its type, its default (without one a value must be given) and its text. ``$direction`` then stands
 for the value. Types are the entries of `TYPES`, or words with bars between them, of which one is meant. A new report is
 one new file and one entry in `PARAMETRIC`.
+
+What several reports begin with is a file of ``sql/parametric/parts`` and an entry in `PARTS`. A report that names it
+among what it depends on reads it like a view; it has that report's parameters.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 
-from mlwarehouse.tables.views import REPORTS, parse_view, view
+from mlwarehouse.tables.views import REPORTS, ViewSpec, parse_view, view
 
 PARAMETRIC: tuple[str, ...] = (
     "progress",
@@ -34,6 +37,9 @@ PARAMETRIC: tuple[str, ...] = (
     "changes",
 )
 """The reports that take parameters."""
+
+PARTS: tuple[str, ...] = ("chosen_runs", "measured", "valued_params", "trials")
+"""Questions that several reports begin with, each after those it depends on."""
 
 TYPES: dict[str, str] = {
     "metric": "A metric that a run has, as in the column `series` of `metric_summaries`.",
@@ -119,8 +125,38 @@ def report_spec(name: str) -> ReportSpec:
         return ReportSpec(name, spec.purpose, spec.grain, (), spec.columns, (name,), f"SELECT {columns} FROM {name}")
     if name not in PARAMETRIC:
         raise KeyError(name)
-    file = resources.files("mlwarehouse") / "sql" / "parametric" / f"{name}.sql"
-    return parse_report(name, file.read_text(encoding="utf-8"))
+    written = parse_report(name, _text(f"{name}.sql"))
+    return replace(written, depends=tuple(d for d in _needed(written) if d not in PARTS), sql=_with_parts(written))
+
+
+@cache
+def part(name: str) -> ViewSpec:
+    """Read one of `PARTS` by name."""
+    return parse_view(name, _text(f"parts/{name}.sql"))
+
+
+def _text(path: str) -> str:
+    return (resources.files("mlwarehouse") / "sql" / "parametric" / path).read_text(encoding="utf-8")
+
+
+def _needed(spec: ReportSpec | ViewSpec) -> dict[str, None]:
+    """All that a report or part reads, also by way of its parts, each after those it depends on itself."""
+    found: dict[str, None] = {}
+    for name in spec.depends:
+        found |= _needed(part(name)) if name in PARTS else {}
+        found[name] = None
+    return found
+
+
+def _with_parts(spec: ReportSpec) -> str:
+    """A report's query with its parts in front, as further common table expressions."""
+    ctes = ",\n".join(f"{name} AS (\n{part(name).sql}\n)" for name in _needed(spec) if name in PARTS)
+    opening = re.search(r"^WITH ", spec.sql, re.MULTILINE)
+    if not ctes:
+        return spec.sql
+    if opening is None:
+        return f"WITH {ctes}\n{spec.sql}"
+    return f"{spec.sql[: opening.start()]}WITH {ctes},\n{spec.sql[opening.end() :]}"
 
 
 def all_reports() -> tuple[ReportSpec, ...]:

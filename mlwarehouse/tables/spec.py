@@ -31,6 +31,9 @@ class Column:
     since: int = 1
 
 
+ROW_GROUP_ROWS = 256 * 1024
+"""Rows of a row group of a table's files, unless the table says otherwise."""
+
 EVENT_ORDER: tuple[str, ...] = ("recorded_at", "writer_id", "writer_seq")
 """The order in which events count: when recorded, then per writer in the order written.
 
@@ -57,6 +60,7 @@ class TableSpec:
         sort_by: The order of rows within a file, so that min/max statistics prune.
         rules: What writers must and readers may rely on, a sentence each.
         version: Schema version; raised when a column is added.
+        row_group_rows: Rows of a row group of its files: fewer where questions are about few rows.
     """
 
     name: str
@@ -65,6 +69,7 @@ class TableSpec:
     sort_by: tuple[str, ...]
     rules: tuple[str, ...] = ()
     version: int = 1
+    row_group_rows: int = ROW_GROUP_ROWS
 
     @property
     def all_columns(self) -> tuple[Column, ...]:

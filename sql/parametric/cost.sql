@@ -1,6 +1,6 @@
 -- purpose: What runs cost: hours, hours of machines, GPUs and cores, and their price.
 -- grain: One week, experiment and user with at least one run started in it.
--- depends: project_runs, metric_summaries
+-- depends: chosen_runs, metric_summaries
 -- parameter price_per_hour number = 0: The price of an hour of one machine, in any currency.
 -- parameter price_per_gpu_hour number = 0: The price of an hour of one GPU.
 -- parameter price_per_core_hour number = 0: The price of an hour of one busy core.
@@ -35,8 +35,7 @@ WITH scoped AS (
             WHEN is_ended THEN COALESCE(duration_s, 0.0)
             ELSE 0.0
         END / 3600 AS hours
-    FROM project_runs
-    WHERE CAST($experiments AS VARCHAR[]) IS NULL OR LIST_CONTAINS(CAST($experiments AS VARCHAR[]), experiment_id)
+    FROM chosen_runs
 ),
 
 -- The GPUs are counted by one metric of each: the memory, or where that can't be read, the utilisation.

@@ -1,6 +1,6 @@
 -- purpose: Which params go with a metric: the rank correlation of each with it, over runs.
 -- grain: One param of at least one run that has a finite value of the metric.
--- depends: project_runs, params, metric_summaries
+-- depends: valued_params
 -- parameter metric metric: The metric: its key, or key, a space and the context.
 -- parameter stat last|first|min|max|mean = last: Which value of each run counts: the latest point's, or one over all its points.
 -- parameter outcomes texts = finished: Only runs with these outcomes, as in `project_runs`.
@@ -13,34 +13,12 @@
 
 WITH pairs AS (
     SELECT
-        params.key AS param,
-        params.value AS param_text,
+        param,
+        param_text,
         -- Adding zero makes 0 of -0, which are equal and would be ranked apart.
-        CASE WHEN ABS(params.value_number) < CAST('Infinity' AS DOUBLE) THEN params.value_number + 0.0 END AS x,
-        measured.value + 0.0 AS y
-    FROM project_runs
-    INNER JOIN (
-        SELECT
-            run_id,
-            CASE
-                $stat
-                WHEN 'last' THEN last
-                WHEN 'first' THEN first
-                WHEN 'min' THEN min
-                WHEN 'max' THEN max
-                ELSE mean
-            END AS value
-        FROM metric_summaries
-        WHERE series = $metric
-    ) AS measured ON project_runs.run_id = measured.run_id
-    INNER JOIN params ON project_runs.run_id = params.run_id
-    WHERE
-        ABS(measured.value) < CAST('Infinity' AS DOUBLE)
-        AND LIST_CONTAINS(CAST($outcomes AS VARCHAR[]), project_runs.outcome)
-        AND (
-            CAST($experiments AS VARCHAR[]) IS NULL
-            OR LIST_CONTAINS(CAST($experiments AS VARCHAR[]), project_runs.experiment_id)
-        )
+        CASE WHEN ABS(param_number) < CAST('Infinity' AS DOUBLE) THEN param_number + 0.0 END AS x,
+        value + 0.0 AS y
+    FROM valued_params
 ),
 
 -- Ranks counted from their mean, so that their sums are 0 and the correlation is a sum of products.

@@ -1,6 +1,6 @@
 -- purpose: Runs that differ in their seeds only, taken together: mean, spread and how sure the mean is.
 -- grain: One configuration of an experiment: a set of params, those that are seeds left out.
--- depends: project_runs, params, metric_summaries
+-- depends: chosen_runs, params, measured
 -- parameter metric metric: The metric: its key, or key, a space and the context.
 -- parameter stat last|first|min|max|mean = last: Which value of each run counts: the latest point's, or one over all its points.
 -- parameter seed_params texts = seed, random_seed, random_state: Params in which runs of one configuration may differ.
@@ -24,10 +24,8 @@ WITH scoped AS (
         run_id,
         experiment_id,
         experiment_name
-    FROM project_runs
-    WHERE
-        LIST_CONTAINS(CAST($outcomes AS VARCHAR[]), outcome)
-        AND (CAST($experiments AS VARCHAR[]) IS NULL OR LIST_CONTAINS(CAST($experiments AS VARCHAR[]), experiment_id))
+    FROM chosen_runs
+    WHERE LIST_CONTAINS(CAST($outcomes AS VARCHAR[]), outcome)
 ),
 
 -- The experiment is an entry too: so a run without params has one.
@@ -56,21 +54,6 @@ configured AS (
         ) AS config
     FROM entries
     GROUP BY run_id
-),
-
-measured AS (
-    SELECT
-        run_id,
-        CASE
-            $stat
-            WHEN 'last' THEN last
-            WHEN 'first' THEN first
-            WHEN 'min' THEN min
-            WHEN 'max' THEN max
-            ELSE mean
-        END AS value
-    FROM metric_summaries
-    WHERE series = $metric
 ),
 
 valued AS (

@@ -1,6 +1,6 @@
 -- purpose: How fast sweeps find good values: the best so far against trials and against hours.
 -- grain: One trial of a sweep.
--- depends: sweep_runs, goal_progress
+-- depends: trials
 -- parameter metric metric: The metric: its key, or key, a space and the context.
 -- parameter direction min|max = min: `min` where lower is better, `max` where higher is.
 -- parameter experiments experiments = all: Only sweeps in these experiments.
@@ -17,33 +17,7 @@
 -- column best: The best value of this trial and all before it; null while there is none.
 -- column is_record: Whether it beat all before it.
 
-WITH valued AS (
-    SELECT
-        sweep_runs.sweep_type,
-        sweep_runs.sweep_id,
-        sweep_runs.sweep_name,
-        sweep_runs.trial,
-        sweep_runs.run_id,
-        sweep_runs.run_name,
-        sweep_runs.outcome,
-        sweep_runs.hours,
-        sweep_runs.hours_so_far,
-        reached.value,
-        CASE WHEN $direction = 'min' THEN reached.value ELSE -reached.value END AS badness
-    FROM sweep_runs
-    LEFT JOIN (
-        SELECT
-            run_id,
-            value
-        FROM goal_progress
-        WHERE series = $metric AND direction = $direction
-    ) AS reached ON sweep_runs.run_id = reached.run_id
-    WHERE
-        CAST($experiments AS VARCHAR[]) IS NULL
-        OR LIST_CONTAINS(CAST($experiments AS VARCHAR[]), sweep_runs.experiment_id)
-),
-
-compared AS (
+WITH compared AS (
     SELECT
         *,
         MIN(badness) OVER (
@@ -52,7 +26,7 @@ compared AS (
         MIN(badness) OVER (
             PARTITION BY sweep_type, sweep_id ORDER BY trial ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
         ) AS least
-    FROM valued
+    FROM trials
 )
 
 SELECT

@@ -1,6 +1,6 @@
 -- purpose: What sweeps cost and what they brought: trials, hours, the best value and when it was found, and hours spent in vain.
 -- grain: One sweep with at least one trial.
--- depends: sweep_runs, goal_progress
+-- depends: trials
 -- parameter metric metric: The metric: its key, or key, a space and the context.
 -- parameter direction min|max = min: `min` where lower is better, `max` where higher is.
 -- parameter experiments experiments = all: Only sweeps in these experiments.
@@ -24,37 +24,13 @@
 -- column hours_below_median: Hours of finished trials whose value is worse than the median, or that have none.
 -- column wasted_share: The last two together among all hours, 0 to 1; null without hours.
 
-WITH valued AS (
-    SELECT
-        sweep_runs.sweep_type,
-        sweep_runs.sweep_id,
-        sweep_runs.sweep_name,
-        sweep_runs.trial,
-        sweep_runs.run_id,
-        sweep_runs.outcome,
-        sweep_runs.hours,
-        sweep_runs.hours_so_far,
-        CASE WHEN $direction = 'min' THEN reached.value ELSE -reached.value END AS badness
-    FROM sweep_runs
-    LEFT JOIN (
-        SELECT
-            run_id,
-            value
-        FROM goal_progress
-        WHERE series = $metric AND direction = $direction
-    ) AS reached ON sweep_runs.run_id = reached.run_id
-    WHERE
-        CAST($experiments AS VARCHAR[]) IS NULL
-        OR LIST_CONTAINS(CAST($experiments AS VARCHAR[]), sweep_runs.experiment_id)
-),
-
 -- The median as the mean of the one or two in the middle.
-placed AS (
+WITH placed AS (
     SELECT
         *,
         ROW_NUMBER() OVER (PARTITION BY sweep_type, sweep_id, badness IS NULL ORDER BY badness, trial) AS place,
         COUNT(badness) OVER (PARTITION BY sweep_type, sweep_id) AS n_valued
-    FROM valued
+    FROM trials
 ),
 
 measured AS (

@@ -1,6 +1,6 @@
 -- purpose: How much is run a week, by whom, how much of it succeeds, and how long it takes.
 -- grain: One week, experiment and user with at least one run started in it.
--- depends: project_runs
+-- depends: chosen_runs
 -- parameter experiments experiments = all: Only these experiments.
 -- column week: The start of the week: Monday, UTC.
 -- column experiment_id: The experiment.
@@ -27,8 +27,7 @@ WITH scoped AS (
         outcome,
         CASE WHEN is_ended THEN duration_s END AS duration_s,
         is_ended AND duration_s IS NOT NULL AS is_timed
-    FROM project_runs
-    WHERE CAST($experiments AS VARCHAR[]) IS NULL OR LIST_CONTAINS(CAST($experiments AS VARCHAR[]), experiment_id)
+    FROM chosen_runs
 ),
 
 placed AS (

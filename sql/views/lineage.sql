@@ -1,7 +1,7 @@
 -- purpose: What came from what: data, runs, model versions and predictions as the edges of one graph.
 -- grain: One edge: a kind, where it begins and where it ends.
 -- depends: runs, inputs, tags, model_versions, predictions
--- column kind: `used` (dataset to run), `nested` (parent run to child), `forked` (run to the run that continues it), `registered` (run to model version), or `scored` (model version, or run, to a prediction set).
+-- column kind: `used` (dataset to run), `nested` (parent run to child), `forked` (run to the run that continues it), `registered` (run to model version), `derived` (model version to the one made from it), or `scored` (model version, or run, to a prediction set).
 -- column source_type: `dataset`, `run` or `model_version`.
 -- column source_id: The run's id, `name@digest` of a dataset, or `models:/name/version`.
 -- column target_type: `run`, `model_version` or `predictions`.
@@ -48,6 +48,16 @@ WITH edges AS (
         created_at AS at
     FROM model_versions
     WHERE run_id IS NOT NULL
+    UNION ALL
+    SELECT
+        'derived' AS kind,
+        'model_version' AS source_type,
+        parent AS source_id,
+        'model_version' AS target_type,
+        'models:/' || name || '/' || CAST(version AS VARCHAR) AS target_id,
+        created_at AS at
+    FROM model_versions
+    WHERE parent IS NOT NULL
     UNION ALL
     SELECT
         'scored' AS kind,

@@ -3,7 +3,7 @@
 -- depends: live_registry_events, model_versions
 -- column name: The registered model.
 -- column alias: The alias.
--- column version: The version it points to; an alias of a deleted version is gone with it.
+-- column version: The version it points to; an alias of a deleted version is gone with it, also when that is restored.
 -- column set_at: When it was set to this version.
 -- column actor: Who set it.
 
@@ -11,6 +11,7 @@ WITH folded AS (
     SELECT
         name,
         alias,
+        MAX(seq) AS last_seq,
         ARG_MAX({'kind': kind, 'version': version, 'event_at': event_at, 'actor': actor}, seq) AS last_move
     FROM live_registry_events
     WHERE kind IN ('alias_set', 'alias_deleted') AND alias IS NOT NULL
@@ -21,11 +22,22 @@ pointing AS (
     SELECT
         name,
         alias,
+        last_seq,
         last_move.version AS version,
         last_move.event_at AS set_at,
         last_move.actor AS actor
     FROM folded
     WHERE last_move.kind = 'alias_set'
+),
+
+deletions AS (
+    SELECT
+        name,
+        version,
+        MAX(seq) AS last_seq
+    FROM live_registry_events
+    WHERE kind = 'version_deleted'
+    GROUP BY name, version
 )
 
 SELECT
@@ -36,3 +48,5 @@ SELECT
     pointing.actor
 FROM pointing
 INNER JOIN model_versions ON pointing.name = model_versions.name AND pointing.version = model_versions.version
+LEFT JOIN deletions ON pointing.name = deletions.name AND pointing.version = deletions.version
+WHERE pointing.last_seq > COALESCE(deletions.last_seq, 0)

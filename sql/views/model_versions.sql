@@ -9,6 +9,7 @@
 -- column run_id: The run that made it, or null.
 -- column digest: The digest of the model package, or null.
 -- column user_id: Who created it.
+-- column parent: The version that it was made from, as `models:/name/version`, or null.
 -- column status: `READY`: a version is recorded when its files are there.
 -- column created_at: When it was created.
 -- column updated_at: When the last of its events happened.
@@ -25,7 +26,8 @@ WITH folded AS (
             WHERE kind = 'description_set' OR (kind = 'version_created' AND value IS NOT NULL)
         ) AS last_description,
         ARG_MAX(event_at, seq) AS updated_at,
-        COUNT(*) FILTER (WHERE kind = 'version_deleted') AS n_deletions
+        ARG_MAX(value, seq) FILTER (WHERE kind = 'parent_set') AS parent,
+        ARG_MAX(kind, seq) FILTER (WHERE kind IN ('version_deleted', 'version_restored')) AS last_end
     FROM live_registry_events
     WHERE version IS NOT NULL
     GROUP BY name, version
@@ -40,8 +42,9 @@ SELECT
     creation.run_id AS run_id,
     creation.digest AS digest,
     creation.actor AS user_id,
+    parent,
     'READY' AS status,
     creation.event_at AS created_at,
     updated_at
 FROM folded
-WHERE creation IS NOT NULL AND n_deletions = 0
+WHERE creation IS NOT NULL AND COALESCE(last_end, 'version_restored') = 'version_restored'

@@ -12,12 +12,13 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from mlwarehouse.engines.base import Appended, Engine, Txn
+from mlwarehouse.engines.base import Appended, Engine, Reading, Txn
 from mlwarehouse.engines.embedded import EmbeddedEngine
 from mlwarehouse.engines.spark import SparkEngine
 from mlwarehouse.tables import TABLES_BY_NAME, Column, TableSpec
 
 NOON = dt.datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=dt.UTC)
+LATER = NOON + dt.timedelta(microseconds=1)
 
 PROBE = TableSpec(
     name="probe",
@@ -33,6 +34,16 @@ PROBE = TableSpec(
     ),
     sort_by=("name",),
 )
+
+
+def names(table: pa.Table) -> list[str]:
+    """The column `name`."""
+    return table.column("name").to_pylist()
+
+
+def count(engine: Engine, **reading: Any) -> int:
+    """How many rows `PROBE` has."""
+    return engine.query("SELECT count(*) AS n FROM probe", reading=Reading(**reading)).column("n").to_pylist()[0]
 
 
 @dataclass

@@ -17,18 +17,7 @@ from mlwarehouse.engines.embedded import EmbeddedEngine
 from mlwarehouse.engines.embedded_schema import ALLOWED_FEATURES
 from mlwarehouse.errors import CastError, StorageError, UnsupportedTableError
 from mlwarehouse.tables import METRICS, TABLES, TABLES_BY_NAME, Column
-
-NOON = dt.datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=dt.UTC)
-LATER = NOON + dt.timedelta(microseconds=1)
-
-
-def names(table: pa.Table) -> list[str]:
-    return table.column("name").to_pylist()
-
-
-def count(engine, **reading) -> int:
-    return engine.query("SELECT count(*) AS n FROM probe", reading=Reading(**reading)).column("n").to_pylist()[0]
-
+from tests.contracts.conftest import LATER, NOON, count, names
 
 # Tables.
 

@@ -11,18 +11,7 @@ import pytest
 from mlwarehouse.engines.base import Reading
 from mlwarehouse.errors import SqlError, StorageError
 from mlwarehouse.tables import TABLES, TABLES_BY_NAME
-
-NOON = dt.datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=dt.UTC)
-LATER = NOON + dt.timedelta(microseconds=1)
-
-
-def names(table: pa.Table) -> list[str]:
-    return table.column("name").to_pylist()
-
-
-def count(engine, **reading) -> int:
-    return engine.query("SELECT count(*) AS n FROM probe", reading=Reading(**reading)).column("n").to_pylist()[0]
-
+from tests.contracts.conftest import LATER, NOON, count, names
 
 # Questions.
 

@@ -1,6 +1,6 @@
 """Commits that go on top of what is known from the commits before: never on top of something else.
 
-``MLWAREHOUSE_SOAK=1`` tries five thousand histories.
+``MLWAREHOUSE_SOAK=1`` tries five thousand histories, or ``MLWAREHOUSE_SOAK_EXAMPLES``.
 """
 
 from __future__ import annotations
@@ -262,5 +262,5 @@ def test_whatever_happens_to_a_log_each_commit_is_in_it_once(monkeypatch):
     monkeypatch.setattr(embedded_follow, "CHECKPOINT_INTERVAL", 5)
     monkeypatch.setattr(embedded_follow, "MOST_FOLLOWED", 3)
     monkeypatch.setattr(embedded_follow, "CLEANUPS", 2)
-    n = 5000 if os.environ.get("MLWAREHOUSE_SOAK") else 10
+    n = int(os.environ.get("MLWAREHOUSE_SOAK_EXAMPLES", "5000")) if os.environ.get("MLWAREHOUSE_SOAK") else 10
     run_state_machine_as_test(Followed, settings=settings(max_examples=n, stateful_step_count=25, deadline=None))

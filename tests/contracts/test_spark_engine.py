@@ -12,14 +12,11 @@ import pytest
 
 from mlwarehouse.config import load_settings
 from mlwarehouse.engines.base import Txn
-from mlwarehouse.engines.embedded import EmbeddedEngine
-from mlwarehouse.engines.spark import SparkEngine, register
+from mlwarehouse.engines.spark import SparkEngine
 from mlwarehouse.engines.spark_jars import delta_coordinate, jars_folder, resolve_jars
 from mlwarehouse.engines.spark_java import java_release, require_java
 from mlwarehouse.engines.spark_session import build_session
 from mlwarehouse.errors import InvalidInputError, MissingDependencyError, StorageError
-from mlwarehouse.tables import TABLES
-from mlwarehouse.tables.views import all_views
 
 
 @pytest.fixture
@@ -103,38 +100,16 @@ def test_a_question_leaves_no_view_in_the_session(spark, engine, rows, probe):
     assert {t.name for t in spark.catalog.listTables()} == before
 
 
-@pytest.mark.spark
-def test_registered_names_answer_in_plain_spark_and_see_later_commits(spark, tmp_path, rows):
-    from mlwarehouse.tables import METRICS
-
-    folder = tmp_path / "with ` and space" / "tables"
-    engine = SparkEngine(spark.newSession(), folder)
-    session = engine.spark
-    with pytest.raises(StorageError, match="`experiment_events`"):
-        register(session, folder)
-    engine.create_tables(TABLES)
-    names = register(session, folder)
-    assert set(names) == {spec.name for spec in TABLES} | {view.name for view in all_views()}
-    assert session.sql("SELECT * FROM metric_summaries").count() == 0
-    points = rows(2).select(["event_at", "recorded_at", "writer_id", "writer_seq"])
-    for name, values in {"run_id": ["r"] * 2, "key": ["loss"] * 2, "step": [1, 2], "value": [3.0, 1.0]}.items():
-        points = points.append_column(name, pa.array(values))
-    engine.append(METRICS, points.append_column("attempt", pa.array([0, 0])))
-    row = session.sql("SELECT key, last, min_step FROM metric_summaries").first()
-    assert tuple(row) == ("loss", 1.0, 2)
-    embedded = EmbeddedEngine(folder)
-    for name in names:
-        assert session.table(name).columns == embedded.query(f"SELECT * FROM {name} LIMIT 0").column_names
-
-
 CONNECT = """
 import sys, pathlib
 import pyarrow as pa
 from pyspark.sql import functions as F
 from mlwarehouse.engines.base import Txn
-from mlwarehouse.engines.spark import SparkEngine, register
+from mlwarehouse.engines.spark import SparkEngine
+from mlwarehouse.engines.spark_catalog import register, unregister
 from mlwarehouse.engines.spark_session import build_session
-from mlwarehouse.errors import CastError, SqlError, StorageError
+from mlwarehouse.engines.spark_thrift import ThriftServer
+from mlwarehouse.errors import CastError, InvalidInputError, NotFoundError, SqlError, StorageError
 from mlwarehouse.models import Field, Signature, save_model
 from mlwarehouse.tables import METRICS, PREDICTIONS, TABLES
 from mlwarehouse.udf import Scoring, score_spark, spark_udf
@@ -169,8 +144,26 @@ except SqlError as error:
     assert "nothing" in str(error)
 else:
     raise AssertionError("not refused")
-register(spark, root / "tables")
-assert spark.sql("SELECT `max` FROM metric_summaries").first()[0] == 9.0
+for _ in range(2):
+    names = register(spark, root / "tables", warehouse_id="w", namespace="shown")
+assert spark.sql("SELECT `max` FROM shown.metric_summaries").first()[0] == 9.0
+assert {r.tableName for r in spark.sql("SHOW TABLES IN shown").collect()} == set(names)
+assert spark.sql("DESCRIBE shown.metrics").first().comment == "The run."
+scan = spark.sql("SELECT value FROM shown.metrics WHERE step > 100")
+assert scan.inputFiles() == []
+try:
+    ThriftServer(spark, namespace="shown", host="127.0.0.1", port=0)
+except InvalidInputError as error:
+    assert "Connect" in str(error)
+else:
+    raise AssertionError("not refused")
+unregister(spark, namespace="shown")
+try:
+    unregister(spark, namespace="shown")
+except NotFoundError:
+    pass
+else:
+    raise AssertionError("not refused")
 
 signature = Signature((Field("value", "double"),), (Field("prediction", "double"),))
 model = torch.nn.Linear(1, 1)

@@ -270,7 +270,7 @@ def test_expired_log_entries_go_behind_a_checkpoint(warehouse):
 def test_spark_merges_with_the_same_rows(warehouse, spark):
     log_runs(warehouse, 4)
     before = facts(warehouse)
-    done = {d.name: d for d in warehouse.maintain(engine="spark", spark=spark)}
+    done = {d.name: d for d in warehouse.maintain(engine=spark)}
     assert (done["metrics"].n_merged, done["metrics"].n_written) == (4, 1)
     assert facts(warehouse) == before
     info = DeltaTable(path_of(warehouse)).history(1)[0]

@@ -163,3 +163,11 @@ def test_an_error_points_at_the_place_in_the_question(engine, dialect, text, pla
         answer(engine, text, dialect)
     assert place in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("text", [f"SELECT {'(' * 3000}1{')' * 3000}", f"{'SELECT * FROM (' * 900}SELECT 1{')' * 900}"])
+@pytest.mark.parametrize("dialect", ["duckdb", "postgres"])
+def test_what_is_nested_too_deeply_is_refused_in_words(engine, text, dialect):
+    with pytest.raises(SqlError, match="nested too deeply; write it with common table expressions"):
+        sql(engine, None, text, dialect=dialect)
+    assert answer(engine, "SELECT 1 AS a") == [{"a": 1}]

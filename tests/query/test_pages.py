@@ -15,7 +15,8 @@ from mlwarehouse.engines.base import Reading
 from mlwarehouse.engines.embedded import EmbeddedEngine
 from mlwarehouse.engines.embedded_page_files import PAGES
 from mlwarehouse.engines.embedded_states import derived_folder, refresh
-from mlwarehouse.query import get_run, search_runs
+from mlwarehouse.query import best, get_run, pages, search_runs
+from mlwarehouse.query.best import find_best
 from mlwarehouse.tables import TABLES
 from tests.query.conftest import fill
 
@@ -23,7 +24,7 @@ N_RUNS = 48
 START = dt.datetime(2026, 3, 1, tzinfo=dt.UTC)
 
 
-def events(rng: random.Random, numbers: range, *, first_seq: int) -> dict[str, list[dict[str, Any]]]:
+def events(rng: random.Random, numbers: range, *, first_seq: int, n_starts: int = 3) -> dict[str, list[dict[str, Any]]]:
     """Runs of few start times and few values, so that many are equal; written in any order."""
     rows: dict[str, list[dict[str, Any]]] = {n: [] for n in ("run_events", "param_events", "tag_events", "metrics")}
     seq = first_seq
@@ -35,7 +36,7 @@ def events(rng: random.Random, numbers: range, *, first_seq: int) -> dict[str, l
 
     for number in rng.sample(numbers, len(numbers)):
         run_id = f"{number * 7919 % 1000:03d}"
-        at = START + dt.timedelta(hours=rng.randrange(3))
+        at = START + dt.timedelta(hours=rng.randrange(n_starts))
         add(
             "run_events", run_id=run_id, kind="started", experiment_id=str(1 + number % 2), name=f"r{number}",
             status="RUNNING", actor="ana", event_at=at,
@@ -120,6 +121,62 @@ def test_each_page_is_that_of_the_views(pair, filter_string):
             page = ask(ours, filter_string=filter_string, order_by=order, max_results=size, offset=offset)
             assert page.run_id.tolist() == whole.run_id.tolist()[offset : offset + size]
     assert filter_string == "" or 0 < len(whole) < N_RUNS
+
+
+@pytest.mark.parametrize("spare", [0, 4, 100])
+def test_the_best_are_found_before_the_runs_are_looked_at(pair, monkeypatch, spare):
+    rng = random.Random(spare)
+    shared = {"step": 1, "event_at": START, "attempt": 0, "writer_id": "u", "recorded_at": START}
+    values = [
+        {"run_id": f"{n * 7919 % 1000:03d}", "key": key, "value": value, "writer_seq": 10 * n + len(key), **shared}
+        for n in range(N_RUNS)
+        for key, value in (("u", n * 31 % 97 / 97), ("vv", rng.choice([0.5, 1.0, 1.5, float("inf")])))
+    ]
+    gone = {"experiment_id": "2", "kind": "deleted", "event_at": START, "writer_id": "w", "recorded_at": START}
+    late = {"experiment_events": [{**gone, "writer_seq": 30_000}]} if spare == 4 else {}
+    for engine in pair:
+        fill(engine, {"metrics": values, **late})
+    ours, plain = pair
+    refresh(ours.tables, least_rows=1)
+    outcomes = []
+
+    def spied(*arguments):
+        outcomes.append(find_best(*arguments))
+        return outcomes[-1]
+
+    monkeypatch.setattr(pages, "find_best", spied)
+    monkeypatch.setattr(best, "SPARE", spare)
+    for order in (["metrics.u DESC"], ["metrics.vv"], ["metrics.vv DESC", "metrics.u"]):
+        for view_type in (1, 2, 3):
+            question = {"filter_string": "metrics.u > 0.1 AND metrics.vv < 9", "order_by": order}
+            whole = ask(plain, run_view_type=view_type, **question)
+            for size in (1, 3, 10, 40):
+                offset = rng.randrange(len(whole) + 2)
+                page = ask(ours, run_view_type=view_type, max_results=size, offset=offset, **question)
+                assert page.run_id.tolist() == whole.run_id.tolist()[offset : offset + size]
+    n_found = sum(outcome is not None for outcome in outcomes)
+    assert len(outcomes) == 36
+    assert n_found == 36 if spare == 100 else 0 < n_found < 36
+
+
+def test_of_runs_that_are_equal_the_latest_are_the_best(tmp_path, monkeypatch):
+    engine = EmbeddedEngine(tmp_path / "tables")
+    engine.create_tables(TABLES)
+    fill(engine, EXPERIMENTS)
+    rows = events(random.Random(1), range(N_RUNS), first_seq=10, n_starts=100_000)
+    shared = {"key": "same", "step": 1, "value": 1.0, "event_at": START, "attempt": 0, "recorded_at": START}
+    ids = {row["run_id"] for row in rows["run_events"]}
+    rows["metrics"] += [{"run_id": r, **shared, "writer_id": "u", "writer_seq": int(r)} for r in sorted(ids)]
+    fill(engine, rows)
+    question = {"filter_string": "metrics.same > 0", "order_by": ["metrics.same"], "run_view_type": 3}
+    whole = ask(engine, **question).run_id.tolist()
+    assert len(whole) == N_RUNS
+    refresh(engine.tables, least_rows=1)
+    assert engine.keeps_rows(engine.with_kept(Reading()))
+    monkeypatch.setattr(best, "SPARE", 0)
+    for size, offset in ((1, 0), (5, 0), (5, 7), (40, 3), (N_RUNS, 0)):
+        assert ask(engine, max_results=size, offset=offset, **question).run_id.tolist() == whole[offset : offset + size]
+    engine.close()
 
 
 def test_pages_put_together_have_each_run_once(pair):

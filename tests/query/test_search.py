@@ -312,3 +312,13 @@ def test_long_and_odd_sized_pages_have_all_their_runs(empty_engine: EmbeddedEngi
         assert frame["metrics.n"].tolist() == list(range(limit))
         if limit > 1:
             assert frame["tags.odd"].notna().tolist() == [n % 2 == 1 for n in range(limit)]
+
+
+def test_long_filters_are_answered_or_refused_in_words(engine: EmbeddedEngine) -> None:
+    def asked(n: int) -> str:
+        return " OR ".join(f"metrics.loss < {number}" for number in range(n))
+
+    assert len(query.search_runs(engine, filter_string=asked(300))) > 0
+    for text in (asked(5000), f"{'(' * 3000}metrics.loss < 1{')' * 3000}"):
+        with pytest.raises(FilterError, match="too long or nested too deeply"):
+            query.search_runs(engine, filter_string=text)

@@ -16,7 +16,17 @@ from mlwarehouse import Warehouse
 from mlwarehouse.engines.parse import free_tables, marks_of, parse_select
 from mlwarehouse.engines.render import render
 from mlwarehouse.errors import InvalidInputError, NotFoundError, WarehouseNotFoundError
-from mlwarehouse.tables.reports import DEFAULTS_OF_NOTHING, PARAMETRIC, TYPES, ReportSpec, all_reports, parse_report
+from mlwarehouse.tables import TABLES_BY_NAME
+from mlwarehouse.tables.reports import (
+    DEFAULTS_OF_NOTHING,
+    PARAMETRIC,
+    PARTS,
+    TYPES,
+    ReportSpec,
+    all_reports,
+    parse_report,
+    report_spec,
+)
 from mlwarehouse.tables.views import REPORTS, VIEWS
 from tests.views.test_shape import ALLOWED
 
@@ -67,8 +77,10 @@ def test_reports_have_their_columns_also_without_a_row(tmp_path: Path) -> None:
 
 
 def test_each_file_is_in_the_list(warehouse: Warehouse) -> None:
-    files = {f.name for f in (resources.files("mlwarehouse") / "sql" / "parametric").iterdir()}
-    assert files == {f"{name}.sql" for name in PARAMETRIC}
+    folder = resources.files("mlwarehouse") / "sql" / "parametric"
+    assert {f.name for f in folder.iterdir() if f.is_file()} == {f"{name}.sql" for name in PARAMETRIC}
+    assert {f.name for f in (folder / "parts").iterdir()} == {f"{name}.sql" for name in PARTS}
+    assert {d for name in PARAMETRIC for d in report_spec(name).depends} <= {*TABLES_BY_NAME, *VIEWS, *REPORTS}
     assert [spec.name for spec in warehouse.reports()] == [*PARAMETRIC, *REPORTS]
 
 
@@ -124,7 +136,7 @@ REFUSED: list[tuple[Callable[[Warehouse], Any], type[Exception], str]] = [
     (lambda w: w.report("cost", price_per_hour=True), InvalidInputError, "is a finite number"),
     (lambda w: w.report("changes", since="last week"), InvalidInputError, "isn't a time"),
     (lambda w: w.report("cost", output_format="csv"), InvalidInputError, "Unknown output format"),
-    (lambda w: w.report("cost", engine="duckdb"), InvalidInputError, "`embedded` or `spark`"),
+    (lambda w: w.report("cost", engine="duckdb"), InvalidInputError, "There is no engine `duckdb`"),
     (lambda w: w.report("cost", as_of="2026-01-01", at="{}"), InvalidInputError, "not both"),
 ]
 
@@ -161,6 +173,6 @@ def test_each_default_of_nothing_is_used() -> None:
 @pytest.mark.spark
 def test_spark_answers_a_report_alike(warehouse: Warehouse, spark: Any) -> None:
     asked = {"metric": "loss", "output_format": "arrow"}
-    assert warehouse.report("seeds", engine="spark", spark=spark, **asked).to_pylist() == (
+    assert warehouse.report("seeds", engine=spark, **asked).to_pylist() == (
         warehouse.report("seeds", **asked).to_pylist()
     )

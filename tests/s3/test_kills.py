@@ -1,27 +1,30 @@
 """Writers, committers and maintainers that are killed at any moment: each acknowledged point is there, once.
 
-``MLWAREHOUSE_SOAK=1`` runs it, which takes minutes.
+``MLWAREHOUSE_SOAK=1`` kills twenty rounds of them rather than two.
 """
 
 from __future__ import annotations
 
-import os
 import random
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
-
-import pytest
 
 from mlwarehouse import Warehouse
 from mlwarehouse.engines import embedded_lease, embedded_maintain
 from mlwarehouse.engines.embedded_log import entry_names, replay
+from mlwarehouse.errors import ConflictError
 from mlwarehouse.ingest import committer, maintaining
 from mlwarehouse.storage import Storage, read_many
 from mlwarehouse.tables import METRICS
+from tests.faults.conftest import SOAK
 
-ROUNDS = 20
+ROUNDS = 20 if SOAK else 2
+
+LEASE_S, RENEW_S = 6.0, 0.3
+"""A lease that a test can wait for, and that a busy machine renews in time."""
 
 PROGRAM = "import sys; from tests.s3 import test_kills as t; getattr(t, sys.argv[1])(*sys.argv[2:])"
 
@@ -40,7 +43,7 @@ def commit(*arguments: str) -> None:
     """A committer that merges whenever two files have come together, and whose lease is short."""
     embedded_maintain.FEWEST_OF_A_SIZE = 2
     maintaining.EVERY_S = 0.1
-    embedded_lease.LEASE_S, embedded_lease.RENEW_S = 3.0, 0.3
+    embedded_lease.LEASE_S, embedded_lease.RENEW_S = LEASE_S, RENEW_S
     committer.main(list(arguments))
 
 
@@ -48,21 +51,24 @@ def start(*arguments: str) -> subprocess.Popen:
     return subprocess.Popen([sys.executable, "-c", PROGRAM, *arguments], stderr=subprocess.DEVNULL)
 
 
-@pytest.mark.skipif(not os.environ.get("MLWAREHOUSE_SOAK"), reason="kills for minutes: MLWAREHOUSE_SOAK=1")
 def test_what_was_acknowledged_is_there_once_whoever_is_killed(uri, tmp_path, monkeypatch):
-    # That of a maintainer that was killed is waited for.
-    monkeypatch.setattr(embedded_lease, "LEASE_S", 3.0)
+    # That of a maintainer that was killed is waited for; our own is renewed as often.
+    monkeypatch.setattr(embedded_lease, "LEASE_S", LEASE_S)
+    monkeypatch.setattr(embedded_lease, "RENEW_S", RENEW_S)
     seed = random.randrange(1 << 30)
     print("seed", seed)
     moments = random.Random(seed)
     warehouse = Warehouse(uri, committer="off", capture_code=False)
     warehouse.create()
+    # Before a committer that is faster than the first writer looks for it.
+    warehouse.spool().create()
     spool = warehouse.spool().path
     metrics = warehouse.engine().tables.place(METRICS)
     said, version = tmp_path / "acknowledged", 0
     for number in range(ROUNDS):
         writer = start("write", uri, str(said))
         keeper = start("commit", uri, str(spool), "0.05", "60", "auto")
+        # The first round comes to a merge; in the others a lease may have to end before.
         deadline = time.monotonic() + (5 if version else 60)
         while not _merged_behind(metrics, version) and time.monotonic() < deadline:
             time.sleep(0.1)
@@ -85,8 +91,17 @@ def test_what_was_acknowledged_is_there_once_whoever_is_killed(uri, tmp_path, mo
     assert warehouse.doctor(deep=True).problems == ()
     # What was killed in the middle of it holds nobody up.
     assert _merged_behind(metrics, 0)
-    warehouse.maintain()
+    _maintain(warehouse)
     assert len(replay(metrics).files) == 1
+
+
+def _maintain(warehouse: Warehouse) -> None:
+    """Again where a machine was too busy to renew the lease, as the error says."""
+    for _ in range(10):
+        with suppress(ConflictError):
+            warehouse.maintain()
+            return
+    raise AssertionError("the lease was lost each time")
 
 
 def _merged_behind(place: Storage, version: int) -> bool:

@@ -216,6 +216,26 @@ def test_a_registry_change_whose_answer_is_lost_is_made_once(warehouse, request)
     assert found["version"].tolist() == [1, 2]
 
 
+def test_the_registry_in_an_object_store_is_governed_and_filled_in_bulk(warehouse):
+    from mlwarehouse.errors import PermissionDeniedError
+    from mlwarehouse.registry import Policy
+
+    warehouse.create()
+    registry = warehouse.registry
+    registry.bulk_register(
+        {"name": ["a", "b", "a"], "source": ["x", "y", "z"], "alias": [None, "c", "c"]}, source_id="s"
+    )
+    assert not registry.bulk_register({"name": ["a"], "source": ["x"]}, source_id="s").is_new
+    admin = warehouse.registry_as("root", ["admin"])
+    admin.set_policy(Policy("p", stages=("Production",), movers=("lead",)))
+    with pytest.raises(PermissionDeniedError):
+        registry.transition_model_version_stage("a", 2, "Production")
+    lead = warehouse.registry_as("lea", ["lead"])
+    assert lead.transition_model_version_stage("a", 2, "Production").current_stage == "Production"
+    assert lead.rename_registered_model("a", "c").aliases == {"c": 2}
+    assert [(v.name, v.version) for v in warehouse.search_model_versions()] == [("b", 1), ("c", 2), ("c", 1)]
+
+
 def test_spools_of_copies_are_apart(warehouse, uri):
     warehouse.create()
     copy = open_storage(uri + "-copy")

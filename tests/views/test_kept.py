@@ -23,6 +23,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
+from mlwarehouse import Warehouse
 from mlwarehouse.engines import embedded_states
 from mlwarehouse.engines.base import Reading
 from mlwarehouse.engines.embedded import EmbeddedEngine
@@ -309,3 +310,23 @@ def test_each_kept_view_can_be_taken_up_again() -> None:
         assert ctes["lifted"] == ctes["merged"]
         assert set(spec.keys) <= set(ctes["merged"])
         assert NUMBERED[f"numbered_{spec.view}"] == spec.view
+
+
+def test_a_question_leaves_nothing_in_memory(tmp_path: Path) -> None:
+    warehouse = Warehouse(tmp_path / "wh", committer="off", capture_code=False)
+    warehouse.start_run().end()
+    warehouse.flush()
+    warehouse.maintain()
+    with warehouse.start_run() as run:
+        for step in range(2):
+            run.log_metric("loss", 0.5, step)
+            # One run is as it was kept and the other isn't; that none has a param changes nothing.
+            assert len(warehouse.search_runs(search_all_experiments=True)) == 2
+            assert len(warehouse.metric_history([run.run_id])) == step + 1
+    database = warehouse.engine()._connection_of_all()
+    # Of the readings, the last one's tables are there: the next question may be about the same.
+    kept = "SELECT count(DISTINCT schema_name) FROM duckdb_tables() WHERE schema_name <> 'main'"
+    assert database.execute(kept).fetchall() == [(1,)]
+    cached = "SELECT sum(memory_usage_bytes) FROM duckdb_memory() WHERE tag = 'EXTERNAL_FILE_CACHE'"
+    assert database.execute(cached).fetchall() == [(0,)]
+    warehouse.close()

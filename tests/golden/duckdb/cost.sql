@@ -1,4 +1,11 @@
-WITH scoped AS (
+WITH chosen_runs AS (
+  SELECT
+    *
+  FROM project_runs
+  WHERE
+    CAST($experiments AS TEXT[]) IS NULL
+    OR ARRAY_CONTAINS(CAST($experiments AS TEXT[]), experiment_id)
+), scoped AS (
   SELECT
     run_id,
     DATE_TRUNC('WEEK', started_at) AS week,
@@ -16,10 +23,7 @@ WITH scoped AS (
       THEN COALESCE(duration_s, 0.0)
       ELSE 0.0
     END / 3600 AS hours
-  FROM project_runs
-  WHERE
-    CAST($experiments AS TEXT[]) IS NULL
-    OR ARRAY_CONTAINS(CAST($experiments AS TEXT[]), experiment_id)
+  FROM chosen_runs
 ), seen /* The GPUs are counted by one metric of each: the memory, or where that can't be read, the utilisation. */ AS (
   SELECT
     run_id,

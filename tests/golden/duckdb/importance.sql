@@ -1,41 +1,53 @@
-WITH pairs AS (
+WITH chosen_runs AS (
   SELECT
+    *
+  FROM project_runs
+  WHERE
+    CAST($experiments AS TEXT[]) IS NULL
+    OR ARRAY_CONTAINS(CAST($experiments AS TEXT[]), experiment_id)
+), measured AS (
+  SELECT
+    run_id,
+    CASE $stat
+      WHEN 'last'
+      THEN last
+      WHEN 'first'
+      THEN first
+      WHEN 'min'
+      THEN min
+      WHEN 'max'
+      THEN max
+      ELSE mean
+    END AS value
+  FROM metric_summaries
+  WHERE
+    series = $metric
+), valued_params AS (
+  SELECT
+    chosen_runs.run_id,
+    chosen_runs.experiment_name,
     params.key AS param,
     params.value AS param_text,
-    CASE
-      WHEN ABS(params.value_number) < CAST('Infinity' AS DOUBLE)
-      THEN params.value_number + 0.0
-    END AS x, /* Adding zero makes 0 of -0, which are equal and would be ranked apart. */
-    measured.value + 0.0 AS y
-  FROM project_runs
-  INNER JOIN (
-    SELECT
-      run_id,
-      CASE $stat
-        WHEN 'last'
-        THEN last
-        WHEN 'first'
-        THEN first
-        WHEN 'min'
-        THEN min
-        WHEN 'max'
-        THEN max
-        ELSE mean
-      END AS value
-    FROM metric_summaries
-    WHERE
-      series = $metric
-  ) AS measured
-    ON project_runs.run_id = measured.run_id
+    params.value_number AS param_number,
+    measured.value
+  FROM chosen_runs
+  INNER JOIN measured
+    ON chosen_runs.run_id = measured.run_id
   INNER JOIN params
-    ON project_runs.run_id = params.run_id
+    ON chosen_runs.run_id = params.run_id
   WHERE
     ABS(measured.value) < CAST('Infinity' AS DOUBLE)
-    AND ARRAY_CONTAINS(CAST($outcomes AS TEXT[]), project_runs.outcome)
-    AND (
-      CAST($experiments AS TEXT[]) IS NULL
-      OR ARRAY_CONTAINS(CAST($experiments AS TEXT[]), project_runs.experiment_id)
-    )
+    AND ARRAY_CONTAINS(CAST($outcomes AS TEXT[]), chosen_runs.outcome)
+), pairs AS (
+  SELECT
+    param,
+    param_text,
+    CASE
+      WHEN ABS(param_number) < CAST('Infinity' AS DOUBLE)
+      THEN param_number + 0.0
+    END AS x, /* Adding zero makes 0 of -0, which are equal and would be ranked apart. */
+    value + 0.0 AS y
+  FROM valued_params
 ), ranked /* Ranks counted from their mean, so that their sums are 0 and the correlation is a sum of products. */ AS (
   SELECT
     param,

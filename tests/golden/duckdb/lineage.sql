@@ -44,6 +44,17 @@ WITH edges AS (
     NOT run_id IS NULL
   UNION ALL
   SELECT
+    'derived' AS kind,
+    'model_version' AS source_type,
+    parent AS source_id,
+    'model_version' AS target_type,
+    'models:/' || name || '/' || CAST(version AS TEXT) AS target_id,
+    created_at AS "at"
+  FROM model_versions
+  WHERE
+    NOT parent IS NULL
+  UNION ALL
+  SELECT
     'scored' AS kind,
     CASE WHEN model_name IS NULL THEN 'run' ELSE 'model_version' END AS source_type,
     CASE

@@ -1,12 +1,22 @@
-WITH deletions AS (
+WITH taken_back AS (
   SELECT
     model_name,
-    MAX(seq) AS last_seq
+    key
   FROM registry_events
   WHERE
-    kind = 'model_deleted'
+    kind = 'model_restored'
+), deletions AS (
+  SELECT
+    ends.model_name,
+    MAX(ends.seq) AS last_seq
+  FROM registry_events AS ends
+  LEFT JOIN taken_back
+    ON ends.model_name = taken_back.model_name
+    AND CAST(ends.seq AS TEXT) = taken_back.key
+  WHERE
+    ends.kind IN ('model_deleted', 'model_renamed') AND taken_back.key IS NULL
   GROUP BY
-    model_name
+    ends.model_name
 )
 SELECT
   events.model_name AS name,
@@ -21,9 +31,10 @@ SELECT
   events.run_id,
   events.digest,
   events.actor,
+  events.comment,
   events.event_at
 FROM registry_events AS events
 LEFT JOIN deletions
   ON events.model_name = deletions.model_name
 WHERE
-  events.seq > COALESCE(deletions.last_seq, 0)
+  events.seq > COALESCE(deletions.last_seq, 0) AND events.model_name <> ':policies'

@@ -14,8 +14,10 @@ WITH folded AS (
         kind = 'version_created' AND NOT value IS NULL
       )) AS last_description,
     ARG_MAX(event_at, seq) AS updated_at,
-    COUNT(*) FILTER(WHERE
-      kind = 'version_deleted') AS n_deletions
+    ARG_MAX(value, seq) FILTER(WHERE
+      kind = 'parent_set') AS parent,
+    ARG_MAX(kind, seq) FILTER(WHERE
+      kind IN ('version_deleted', 'version_restored')) AS last_end
   FROM live_registry_events
   WHERE
     NOT version IS NULL
@@ -32,9 +34,11 @@ SELECT
   creation.run_id AS run_id,
   creation.digest AS digest,
   creation.actor AS user_id,
+  parent,
   'READY' AS status,
   creation.event_at AS created_at,
   updated_at
 FROM folded
 WHERE
-  NOT creation IS NULL AND n_deletions = 0
+  NOT creation IS NULL
+  AND COALESCE(last_end, 'version_restored') = 'version_restored'

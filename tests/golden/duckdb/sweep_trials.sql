@@ -1,14 +1,6 @@
-WITH valued AS (
+WITH trials AS (
   SELECT
-    sweep_runs.sweep_type,
-    sweep_runs.sweep_id,
-    sweep_runs.sweep_name,
-    sweep_runs.trial,
-    sweep_runs.run_id,
-    sweep_runs.run_name,
-    sweep_runs.outcome,
-    sweep_runs.hours,
-    sweep_runs.hours_so_far,
+    sweep_runs.*,
     reached.value,
     CASE WHEN $direction = 'min' THEN reached.value ELSE -reached.value END AS badness
   FROM sweep_runs
@@ -37,7 +29,7 @@ WITH valued AS (
       ORDER BY trial
       ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
     ) AS least
-  FROM valued
+  FROM trials
 )
 SELECT
   sweep_type,

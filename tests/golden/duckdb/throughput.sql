@@ -1,4 +1,11 @@
-WITH scoped AS (
+WITH chosen_runs AS (
+  SELECT
+    *
+  FROM project_runs
+  WHERE
+    CAST($experiments AS TEXT[]) IS NULL
+    OR ARRAY_CONTAINS(CAST($experiments AS TEXT[]), experiment_id)
+), scoped AS (
   SELECT
     DATE_TRUNC('WEEK', started_at) AS week,
     experiment_id,
@@ -7,10 +14,7 @@ WITH scoped AS (
     outcome,
     CASE WHEN is_ended THEN duration_s END AS duration_s,
     is_ended AND NOT duration_s IS NULL AS is_timed
-  FROM project_runs
-  WHERE
-    CAST($experiments AS TEXT[]) IS NULL
-    OR ARRAY_CONTAINS(CAST($experiments AS TEXT[]), experiment_id)
+  FROM chosen_runs
 ), placed AS (
   SELECT
     *,

@@ -2,6 +2,7 @@ WITH folded AS (
   SELECT
     name,
     alias,
+    MAX(seq) AS last_seq,
     MAX_BY(
       STRUCT(kind AS kind, version AS version, event_at AS event_at, actor AS actor),
       seq
@@ -16,12 +17,24 @@ WITH folded AS (
   SELECT
     name,
     alias,
+    last_seq,
     last_move.version AS version,
     last_move.event_at AS set_at,
     last_move.actor AS actor
   FROM folded
   WHERE
     last_move.kind = 'alias_set'
+), deletions AS (
+  SELECT
+    name,
+    version,
+    MAX(seq) AS last_seq
+  FROM live_registry_events
+  WHERE
+    kind = 'version_deleted'
+  GROUP BY
+    name,
+    version
 )
 SELECT
   pointing.name,
@@ -32,3 +45,7 @@ SELECT
 FROM pointing
 INNER JOIN model_versions
   ON pointing.name = model_versions.name AND pointing.version = model_versions.version
+LEFT JOIN deletions
+  ON pointing.name = deletions.name AND pointing.version = deletions.version
+WHERE
+  pointing.last_seq > COALESCE(deletions.last_seq, 0)

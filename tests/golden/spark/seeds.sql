@@ -1,15 +1,35 @@
-WITH scoped AS (
+WITH chosen_runs AS (
+  SELECT
+    *
+  FROM project_runs
+  WHERE
+    CAST(:experiments AS ARRAY<STRING>) IS NULL
+    OR ARRAY_CONTAINS(CAST(:experiments AS ARRAY<STRING>), experiment_id)
+), measured AS (
+  SELECT
+    run_id,
+    CASE :stat
+      WHEN 'last'
+      THEN last
+      WHEN 'first'
+      THEN first
+      WHEN 'min'
+      THEN min
+      WHEN 'max'
+      THEN max
+      ELSE mean
+    END AS value
+  FROM metric_summaries
+  WHERE
+    series = :metric
+), scoped AS (
   SELECT
     run_id,
     experiment_id,
     experiment_name
-  FROM project_runs
+  FROM chosen_runs
   WHERE
     ARRAY_CONTAINS(CAST(:outcomes AS ARRAY<STRING>), outcome)
-    AND (
-      CAST(:experiments AS ARRAY<STRING>) IS NULL
-      OR ARRAY_CONTAINS(CAST(:experiments AS ARRAY<STRING>), experiment_id)
-    )
 ), entries /* The experiment is an entry too: so a run without params has one. */ AS (
   SELECT
     run_id,
@@ -38,23 +58,6 @@ WITH scoped AS (
   FROM entries
   GROUP BY
     run_id
-), measured AS (
-  SELECT
-    run_id,
-    CASE :stat
-      WHEN 'last'
-      THEN last
-      WHEN 'first'
-      THEN first
-      WHEN 'min'
-      THEN min
-      WHEN 'max'
-      THEN max
-      ELSE mean
-    END AS value
-  FROM metric_summaries
-  WHERE
-    series = :metric
 ), valued AS (
   SELECT
     scoped.experiment_id,

@@ -1,13 +1,8 @@
-WITH valued AS (
+/* The median as the mean of the one or two in the middle. */
+WITH trials AS (
   SELECT
-    sweep_runs.sweep_type,
-    sweep_runs.sweep_id,
-    sweep_runs.sweep_name,
-    sweep_runs.trial,
-    sweep_runs.run_id,
-    sweep_runs.outcome,
-    sweep_runs.hours,
-    sweep_runs.hours_so_far,
+    sweep_runs.*,
+    reached.value,
     CASE WHEN :direction = 'min' THEN reached.value ELSE -reached.value END AS badness
   FROM sweep_runs
   LEFT JOIN (
@@ -22,7 +17,7 @@ WITH valued AS (
   WHERE
     CAST(:experiments AS ARRAY<STRING>) IS NULL
     OR ARRAY_CONTAINS(CAST(:experiments AS ARRAY<STRING>), sweep_runs.experiment_id)
-), placed /* The median as the mean of the one or two in the middle. */ AS (
+), placed AS (
   SELECT
     *,
     ROW_NUMBER() OVER (
@@ -30,7 +25,7 @@ WITH valued AS (
       ORDER BY badness NULLS LAST, trial NULLS LAST
     ) AS place,
     COUNT(badness) OVER (PARTITION BY sweep_type, sweep_id) AS n_valued
-  FROM valued
+  FROM trials
 ), measured AS (
   SELECT
     *,
