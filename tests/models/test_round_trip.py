@@ -70,7 +70,7 @@ def test_a_loaded_model_computes_what_was_saved(tmp_path, flavor):
 
 def test_every_flavor_file_is_in_the_tuple():
     folder = Path(sys.modules["mlwarehouse.models.flavors"].__file__).parent
-    files = {p.stem for p in folder.glob("*.py")} - {"__init__", "base", "plugins", "pt2_archive"}
+    files = {p.stem for p in folder.glob("*.py")} - {"__init__", "base", "plugins", "pt2_archive", "script_archive"}
     assert {f.name for f in FLAVORS} == files
 
 
@@ -213,3 +213,25 @@ def test_what_can_not_be_meant_is_refused(tmp_path):
         with pytest.raises(kind, match=match):
             call()
     assert [p.name for p in tmp_path.iterdir()] == ["full"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--index-url=http://evil",
+        "-r other.txt",
+        "torch --index-url http://evil",
+        "torch\n-r other.txt",
+        "",
+        "./wheel.whl",
+    ],
+)
+def test_requirements_are_packages_and_no_options_of_pips(tmp_path, line):
+    model, arguments = torch.nn.Linear(1, 1), {"in_features": 1, "out_features": 1}
+    with pytest.raises(InvalidInputError, match="requirements="):
+        save_model(tmp_path / "m", model, init_args=arguments, requirements=[line])
+    with pytest.raises(InvalidInputError, match="a list of lines"):
+        save_model(tmp_path / "m", model, init_args=arguments, requirements="torch")
+    lines = ["torch>=2.6", "my-package[extra] @ https://example.org/x.whl", "six; python_version < '3.12'"]
+    save_model(tmp_path / "m", model, init_args=arguments, requirements=lines)
+    assert (tmp_path / "m" / "requirements.txt").read_text().splitlines() == lines

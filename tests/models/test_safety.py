@@ -182,6 +182,9 @@ def _hostile_programs(file: Path):
     def library(program):
         program["graph_module"]["graph"]["nodes"][0]["target"] = "torch.ops.load_library.__call__.x"
 
+    def reads_a_file(program):
+        program["graph_module"]["graph"]["nodes"][0]["target"] = "torch.ops.aten.from_file.default"
+
     def expression(program):
         for value in program["graph_module"]["graph"]["tensor_values"].values():
             value["sizes"][0] = {"as_expr": {"expr_str": run, "hint": {"as_int": 2}}}
@@ -208,6 +211,7 @@ def _hostile_programs(file: Path):
     return {
         "operator": lambda a: edit_program(a, target),
         "library": lambda a: edit_program(a, library),
+        "file": lambda a: edit_program(a, reads_a_file),
         "expression": lambda a: edit_program(a, expression),
         "symbol": lambda a: edit_program(a, symbol),
         "container": lambda a: edit_program(a, container),
@@ -257,6 +261,52 @@ def test_what_pytorch_would_run_by_itself_is_left_out(tmp_path, program, rewrite
     (tmp_path / "hostile.pt2").write_bytes(hostile)
     script = "import sys, torch; torch.export.load(sys.argv[1])"
     subprocess.run([sys.executable, "-c", script, str(tmp_path / "hostile.pt2")], capture_output=True, check=False)
+    assert (tmp_path / "ran").exists()
+
+
+@pytest.fixture
+def script(tmp_path):
+    with pytest.warns(FutureWarning):
+        scripted = torch.jit.script(torch.nn.Sequential(torch.nn.Linear(2, 1)))
+    save_model(tmp_path / "m", scripted)
+    return tmp_path / "m"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'torch.save(input, "FILE")',
+        b'ops.aten.save(input, "FILE")',
+        b'input.save("FILE")',
+        b'y = "FILE".from_file(True, 4)',
+        b'getattr(torch, "sa" "ve")(input, "FILE")',
+        b'getattr(torch, "\\x73ave")(input, "FILE")',
+        b"y : __torch__.torch.classes.aoti.AOTIModelPackageLoader = input",
+    ],
+)
+def test_a_script_whose_code_reaches_files_is_refused_before_it_is_loaded(script, rewrite, tmp_path, line):
+    def hostile(name, content):
+        if not name.endswith("container.py"):
+            return content
+        head, _, rest = content.partition(b"input: Tensor) -> Tensor:\n")
+        into = b"    " + line.replace(b"FILE", str(tmp_path / "ran").encode()) + b"\n"
+        return head + b"input: Tensor) -> Tensor:\n" + into + rest
+
+    rewrite(script, "model.pt", edit((script / "model.pt").read_bytes(), hostile))
+    with pytest.raises(PickleRefusedError, match="could read or write files"):
+        load_model(script)
+
+
+def test_a_script_that_saves_a_file_would_have_run(script, tmp_path):
+    """The test above bites: PyTorch loads such a script and runs it."""
+
+    def hostile(name, content):
+        line = f'input: Tensor) -> Tensor:\n    torch.save(input, "{tmp_path / "ran"}")\n'.encode()
+        return content.replace(b"input: Tensor) -> Tensor:\n", line) if name.endswith("container.py") else content
+
+    (tmp_path / "hostile.pt").write_bytes(edit((script / "model.pt").read_bytes(), hostile))
+    with pytest.warns(FutureWarning):
+        torch.jit.load(tmp_path / "hostile.pt")(torch.zeros(1, 2))
     assert (tmp_path / "ran").exists()
 
 

@@ -159,7 +159,10 @@ def _is_known_operator(target: str) -> bool:
         found = getattr(found, name, None)
         if not isinstance(found, torch._ops._OpNamespace | torch._ops.OpOverloadPacket | torch._ops.OpOverload):
             return False
-    return isinstance(found, torch._ops.OpOverload)
+    # A registered operator may still read or write a file, such as `aten.from_file`.
+    return isinstance(found, torch._ops.OpOverload) and not any(
+        "file" in a.name or ("path" in a.name and str(a.type) == "str") for a in found._schema.arguments
+    )
 
 
 def _is_expression(text: Any) -> bool:

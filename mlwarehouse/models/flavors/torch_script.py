@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlwarehouse.errors import InvalidInputError, ModelError
 from mlwarehouse.models.flavors.base import Flavor, LoadOptions, SaveOptions, loaded
+from mlwarehouse.models.flavors.script_archive import checked_script
 from mlwarehouse.models.torch_calling import predict_by_torch
 from mlwarehouse.models.torch_import import require_torch
 
@@ -44,12 +45,14 @@ def load_script(file: Path, device: str) -> Any:
     """Load a TorchScript file in evaluation mode.
 
     Raises:
+        PickleRefusedError: Its code could reach files.
         ModelError: It isn't one.
     """
     torch = require_torch()
+    content = checked_script(file)
     try:
         with _quiet():
-            return torch.jit.load(file, map_location=device).eval()
+            return torch.jit.load(content, map_location=device).eval()
     except Exception as error:
         raise ModelError(f"`{file}` can't be read as TorchScript: {str(error).strip().splitlines()[0]}") from error
 
