@@ -108,6 +108,7 @@ class Drain:
         )
         tables = planned_rows(plan, list(fresh.values()))
         plan = replace(plan, rows={name: rows.num_rows for name, rows in tables.items()})
+        self._folder.let_read()
         plan.write(self._folder)
         self._plan = plan
         n_commits = 0

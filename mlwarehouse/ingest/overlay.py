@@ -7,6 +7,7 @@ the same, a table that has the plan's number holds the plan's stretches, and one
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pyarrow as pa
@@ -25,6 +26,9 @@ from mlwarehouse.tables import TABLES
 TRIES = 50
 """The plan changes about once a second and one try takes milliseconds."""
 
+PATIENCE = 5
+"""After so many tries the committer is asked to wait."""
+
 
 def fresh_reading(folder: SpoolFolder, engine: Engine) -> Reading:
     """A reading of everything logged on this machine and everything committed anywhere.
@@ -41,30 +45,39 @@ def fresh_reading(folder: SpoolFolder, engine: Engine) -> Reading:
     """
     if not folder.exists:
         return Reading()
-    for _ in range(TRIES):
-        plan = read_plan(folder)
-        segments = folder.segments()
-        if not segments:
-            # Nothing is in the spool; and what left it is committed, since a plan is committed before it is let go.
-            return Reading()
-        spool_id = folder.spool_id
-        states = {spec.name: engine.state(spec, spool_id) for spec in TABLES}
-        stretches = []
-        for path in segments:
-            stretch = SegmentReader(path).read(plan.before.get(path.name, HEADER_SLOTS))
-            if stretch is not None:
-                stretches.append((path.name, stretch))
-        if read_plan(folder) != plan:
-            continue
-        reading = Reading(versions={n: v for n, (v, _) in states.items()})
-        recorded = {n: t or 0 for n, (_, t) in states.items()}
-        if not is_of_these(plan, spool_id, recorded.values()):
-            # The plan of another time, say from a backup: the next committer replaces it.
-            present = writers_of(p.name for p in segments)
-            plan = Plan(batch=max(recorded.values()) + 1, floors=floors(engine, present, reading))
-        overlay = _rows(engine, plan, stretches, {n: t >= plan.batch for n, t in recorded.items()})
-        return replace(reading, overlay=overlay)
+    for tries in range(TRIES):
+        # On a busy machine a batch may be over sooner than a look at it.
+        with folder.reading() if tries >= PATIENCE else nullcontext():
+            reading = _try(folder, engine)
+        if reading is not None:
+            return reading
     raise StorageError(f"The spool in `{folder.path}` changed {TRIES} times while it was read; try again.")
+
+
+def _try(folder: SpoolFolder, engine: Engine) -> Reading | None:
+    """A reading; None where a batch was committed meanwhile."""
+    plan = read_plan(folder)
+    segments = folder.segments()
+    if not segments:
+        # Nothing is in the spool; and what left it is committed, since a plan is committed before it is let go.
+        return Reading()
+    spool_id = folder.spool_id
+    states = {spec.name: engine.state(spec, spool_id) for spec in TABLES}
+    stretches = []
+    for path in segments:
+        stretch = SegmentReader(path).read(plan.before.get(path.name, HEADER_SLOTS))
+        if stretch is not None:
+            stretches.append((path.name, stretch))
+    if read_plan(folder) != plan:
+        return None
+    reading = Reading(versions={n: v for n, (v, _) in states.items()})
+    recorded = {n: t or 0 for n, (_, t) in states.items()}
+    if not is_of_these(plan, spool_id, recorded.values()):
+        # The plan of another time, say from a backup: the next committer replaces it.
+        present = writers_of(p.name for p in segments)
+        plan = Plan(batch=max(recorded.values()) + 1, floors=floors(engine, present, reading))
+    overlay = _rows(engine, plan, stretches, {n: t >= plan.batch for n, t in recorded.items()})
+    return replace(reading, overlay=overlay)
 
 
 def _rows(

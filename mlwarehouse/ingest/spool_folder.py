@@ -9,6 +9,7 @@
     losses.jsonl      what was acknowledged and couldn't be kept, for `doctor`
     wanted            touched by those who wait, so that the committer doesn't
     starting.lock     held for a moment by a process that takes up a run, so that of several one starts it
+    reading.lock      held by readers that were overtaken: the committer waits a moment with its next batch
     repair.lock       held by a repair or a purge: the committer steps aside
     trouble           what keeps the committer from committing, while it does
     damaged/          segments with a damaged place, committed up to it
@@ -45,6 +46,10 @@ def machine_name() -> str:
     return host
 
 
+READING_S = 5.0
+"""The committer waits no longer for readers: one that is frozen must not keep it."""
+
+
 class SpoolFolder:
     """This machine's spool for one warehouse."""
 
@@ -58,6 +63,7 @@ class SpoolFolder:
         self._committed_path = path / "committed"
         self._wanted_path = path / "wanted"
         self._starting_path = path / "starting.lock"
+        self._reading_path = path / "reading.lock"
         self.lock_path = path / "committer.lock"
         self.log_path = path / "committer.log"
         self.losses_path = path / "losses.jsonl"
@@ -219,6 +225,30 @@ class SpoolFolder:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
             yield
+        finally:
+            os.close(fd)
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Have the committer wait with its next batch, for `READING_S` at most; for those who may write the spool."""
+        try:
+            fd = os.open(self._reading_path, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError:
+            yield
+            return
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH)
+            yield
+        finally:
+            os.close(fd)
+
+    def let_read(self) -> None:
+        """Wait for those who are `reading`."""
+        fd = os.open(self._reading_path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            until = time.monotonic() + READING_S
+            while not try_lock(fd) and time.monotonic() < until:
+                time.sleep(0.01)
         finally:
             os.close(fd)
 

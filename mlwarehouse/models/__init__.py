@@ -1,9 +1,9 @@
 """Models as packages: folders that MLflow can load, whose every file is checked, read without running a pickle.
 
-Importing this loads neither PyTorch nor pandas.
+Importing this loads neither PyTorch nor any other library of models, nor pandas.
 """
 
-from mlwarehouse.models.flavors import FLAVORS
+from mlwarehouse.models.flavors import FLAVORS, Flavor, LoadOptions, SaveOptions
 from mlwarehouse.models.loading import load_model, load_predictor
 from mlwarehouse.models.package import ModelPackage, read_package
 from mlwarehouse.models.predictor import Predictor
@@ -13,8 +13,11 @@ from mlwarehouse.models.signature import Field, Signature, infer_signature
 __all__ = [
     "FLAVORS",
     "Field",
+    "Flavor",
+    "LoadOptions",
     "ModelPackage",
     "Predictor",
+    "SaveOptions",
     "Signature",
     "infer_signature",
     "load_model",

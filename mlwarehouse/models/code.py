@@ -11,18 +11,20 @@ import ast
 import hashlib
 import importlib
 import importlib.util
+import json
 import sys
 import sysconfig
 import threading
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from mlwarehouse.errors import ModelError
+from mlwarehouse.artifacts import clean_path
+from mlwarehouse.errors import InvalidInputError, ModelError
 from mlwarehouse.models.source import sliced_source
 
 CODE_FOLDER = "code"
@@ -102,6 +104,30 @@ def captured_source(cls: type, reference: ClassReference) -> dict[str, str]:
     return sources
 
 
+def plain_arguments(init_args: Mapping[str, Any], reference: ClassReference) -> dict[str, Any]:
+    """The arguments that rebuild a class, as the plain values that a package can hold.
+
+    Raises:
+        ModelError: They aren't.
+    """
+    try:
+        plain = json.loads(json.dumps(dict(init_args), allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"init_args of `{reference}` must be plain JSON values: {error}.") from error
+    if not isinstance(plain, dict) or plain.keys() != init_args.keys():
+        raise ModelError(f"init_args of `{reference}` must have argument names as keys.")
+    return plain
+
+
+def write_code(folder: Path, cls: type, reference: ClassReference) -> bool:
+    """Put what `captured_source` finds under a package's `CODE_FOLDER`; False when nothing is needed."""
+    sources = captured_source(cls, reference)
+    for path, source in sources.items():
+        (folder / CODE_FOLDER / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / CODE_FOLDER / path).write_text(source, encoding="utf-8")
+    return bool(sources)
+
+
 def find_class(reference: ClassReference, code: Path, *, allow_code: bool) -> type:
     """Find a class: by import, or else in the source that its package brought.
 
@@ -160,6 +186,23 @@ def importing_from(code: Path) -> Iterator[None]:
             for name in [n for n in sys.modules if n.partition(".")[0] in tops]:
                 del sys.modules[name]
             sys.modules.update(before)
+
+
+def importing_from_entry(folder: Path, code: object) -> AbstractContextManager[None]:
+    """`importing_from` the folder that a package of MLflow's names for its source; nothing where it names none.
+
+    Raises:
+        ModelError: The folder isn't in the package.
+    """
+    if not code:
+        return nullcontext()
+    try:
+        place = folder / clean_path(str(code))
+    except InvalidInputError as error:
+        raise ModelError(f"The model in `{folder}` names a folder it can't have: {error}") from error
+    if not place.is_dir():
+        raise ModelError(f"The model in `{folder}` lacks its folder `{code}`.")
+    return importing_from(place)
 
 
 def _import_from(code: Path, reference: ClassReference) -> ModuleType:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,12 @@ from mlwarehouse.models.predictor import Predictor
 
 
 def load_model(
-    folder: Path | str | ModelPackage, *, allow_pickle: bool = False, allow_code: bool = True, device: str | None = None
+    folder: Path | str | ModelPackage,
+    *,
+    allow_pickle: bool = False,
+    allow_code: bool = True,
+    trusted_types: Sequence[str] = (),
+    device: str | None = None,
 ) -> Any:
     """Load a model as what it is.
 
@@ -22,25 +28,34 @@ def load_model(
         allow_pickle: Whether a pickle may run; only packages written by MLflow hold one.
         allow_code: Whether source that came with the model may run when its class can't be imported here. Like a
             pickle, that source can do anything: pass False for models of people you don't trust.
+        trusted_types: Types, such as ``my_package.steps.Cleaner``, that a scikit-learn model may be made of beyond
+            those that skops knows to be harmless; the error that refuses them lists them.
         device: Where its weights go, such as ``cuda``; the CPU when not given.
 
     Returns:
-        The ``torch.nn.Module``, ``ScriptModule``, or module of the exported program, in evaluation mode. If it has
-        a method ``load_files(files)``, that was called with the extra files' paths by name.
+        The model as its library has it: a ``torch.nn.Module``, ``ScriptModule`` or module of the exported program in
+        evaluation mode, an estimator, or the object that was saved. If it has a method ``load_files(files)``, that
+        was called with the extra files' paths by name.
 
     Raises:
         NotFoundError: There is no model.
         DigestMismatchError: A file isn't the one that was saved.
-        PickleRefusedError: Reading it would run a pickle, and ``allow_pickle`` is false.
+        PickleRefusedError: Reading it would run a pickle and ``allow_pickle`` is false, or it is made of types that
+            aren't in ``trusted_types``.
         ModelError: It can't be rebuilt.
-        MissingDependencyError: PyTorch isn't installed.
+        MissingDependencyError: Its library isn't installed.
     """
-    options = LoadOptions(device=device or "cpu", allow_pickle=allow_pickle, allow_code=allow_code)
+    options = LoadOptions(device or "cpu", allow_pickle, allow_code, tuple(trusted_types))
     return load_package(folder if isinstance(folder, ModelPackage) else read_package(folder), options)
 
 
 def load_predictor(
-    folder: Path | str | ModelPackage, *, allow_pickle: bool = False, allow_code: bool = True, device: str | None = None
+    folder: Path | str | ModelPackage,
+    *,
+    allow_pickle: bool = False,
+    allow_code: bool = True,
+    trusted_types: Sequence[str] = (),
+    device: str | None = None,
 ) -> Predictor:
     """Load a model for predicting from frames.
 
@@ -48,14 +63,16 @@ def load_predictor(
         folder: As in `load_model`.
         allow_pickle: As in `load_model`.
         allow_code: As in `load_model`.
+        trusted_types: As in `load_model`.
         device: As in `load_model`.
 
     Raises:
         WarehouseError: As in `load_model`.
     """
     package = folder if isinstance(folder, ModelPackage) else read_package(folder)
-    options = LoadOptions(device=device or "cpu", allow_pickle=allow_pickle, allow_code=allow_code)
-    return Predictor(load_package(package, options), package.signature, package.digest)
+    options = LoadOptions(device or "cpu", allow_pickle, allow_code, tuple(trusted_types))
+    flavor = flavor_by_name(package.flavor)
+    return Predictor(load_package(package, options), package.signature, package.digest, flavor.predict)
 
 
 def load_package(package: ModelPackage, options: LoadOptions) -> Any:

@@ -32,7 +32,7 @@ class ModelPackage:
 
     Attributes:
         folder: Where it is.
-        flavor: The name of the flavor in `FLAVORS` that loads it.
+        flavor: The name of the flavor that loads it.
         signature: The columns it takes and gives, or None.
         digest: SHA-256 over the sorted lines ``<sha256>  <path>`` of its files, ``manifest.json`` left out.
         files: SHA-256 by path, ``manifest.json`` left out.
@@ -73,7 +73,7 @@ def read_package(folder: Path | str, *, verify: bool = True) -> ModelPackage:
     """Read what a model package is, without loading the model.
 
     Args:
-        folder: The package; one written by MLflow is understood too, as far as a flavor in `FLAVORS` loads it.
+        folder: The package; one written by MLflow is understood too, as far as a flavor loads it.
         verify: Whether to hash every file and compare with the manifest.
 
     Returns:
@@ -100,6 +100,13 @@ def read_package(folder: Path | str, *, verify: bool = True) -> ModelPackage:
     if listed is not None and verify:
         _compare(folder, listed, files)
     found = flavor_of(flavors)
+    if found is None and OWN_FLAVOR in flavors:
+        own = flavors[OWN_FLAVOR]
+        name = own.get("flavor") if isinstance(own, dict) else own
+        raise ModelError(
+            f"The model in `{folder}` has the flavor `{name}`, which isn't here; install the package that brings it, "
+            "or a newer mlwarehouse."
+        )
     if found is None:
         raise ModelError(
             f"The model in `{folder}` has the flavors {', '.join(sorted(flavors)) or 'none'}; mlwarehouse loads "

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from mlwarehouse.errors import ModelError, WarehouseError
-from mlwarehouse.models.frames import as_frame, conform, empty_outputs, input_array, output_frame
+from mlwarehouse.models.frames import as_frame, conform, empty_outputs, output_frame
 from mlwarehouse.models.signature import Signature
-from mlwarehouse.models.torch_import import require_torch
+from mlwarehouse.models.torch_calling import predict_by_torch
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,18 +23,24 @@ class Predictor:
         digest: The digest of its package.
     """
 
-    def __init__(self, model: Any, signature: Signature | None, digest: str) -> None:
-        """Wrap a loaded model; `load_predictor` does it for a package."""
+    def __init__(
+        self,
+        model: Any,
+        signature: Signature | None,
+        digest: str,
+        predict: Callable[[Any, pd.DataFrame], Any] = predict_by_torch,
+    ) -> None:
+        """Wrap a loaded model; `load_predictor` does it for a package, with its flavor's way to call it."""
         self.model = model
         self.signature = signature
         self.digest = digest
-        self._has_predict = _has_predict(model)
+        self._predict = predict
 
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Predict one row for each row.
 
-        A model with a method ``predict(self, frame)`` gets the frame. Any other is called with one tensor: the
-        columns stacked to float32 [rows, columns], or the lists of a single column stacked.
+        How the model is called is its flavor's matter: a model with a method ``predict(self, frame)`` gets the frame,
+        a PyTorch module without one a tensor of the columns.
 
         Args:
             frame: The columns of the signature, further ones ignored; all of them when there is no signature.
@@ -46,42 +53,18 @@ class Predictor:
             SignatureError: A column is missing or of the wrong type.
             ModelError: The model failed, or returned something that isn't one row for each row.
         """
-        torch = require_torch()
         given = as_frame(frame) if self.signature is None else conform(frame, self.signature)
         outputs = self.signature.outputs if self.signature is not None else ()
         if len(given) == 0 and outputs:
             return empty_outputs(given.index, outputs)
-        with torch.inference_mode():
-            if self._has_predict:
-                result = self._guarded(self.model.predict, given)
-            else:
-                result = self._guarded(self.model, self._tensor(given))
-        return output_frame(result, given.index, outputs)
-
-    def _tensor(self, frame: pd.DataFrame) -> Any:
-        torch = require_torch()
-        tensor = torch.from_numpy(input_array(frame))
-        weights = next((p for p in self.model.parameters() if p.is_floating_point()), None)
-        if weights is not None:
-            # A model in half precision, or on another device, takes only its own kind.
-            tensor = tensor.to(weights.device, weights.dtype if tensor.is_floating_point() else None)
-        return tensor
-
-    def _guarded(self, function: Any, argument: Any) -> Any:
         try:
-            return function(argument)
+            result = self._predict(self.model, given)
         except WarehouseError:
             raise
         except Exception as error:
-            what = f"a tensor of shape {list(argument.shape)}" if hasattr(argument, "detach") else "a frame"
+            names = ", ".join(f"`{name}`" for name in given.columns[:10])
             raise ModelError(
-                f"The model {type(self.model).__qualname__} failed on {what}: {' '.join(str(error).split())}"
+                f"The model {type(self.model).__qualname__} failed on a frame with the columns {names}: "
+                f"{' '.join(str(error).split())}"
             ) from error
-
-
-def _has_predict(model: Any) -> bool:
-    """Whether a model predicts from frames itself; scripts and exported graphs know nothing of frames."""
-    torch = require_torch()
-    if isinstance(model, torch.jit.ScriptModule | torch.fx.GraphModule):
-        return False
-    return callable(getattr(model, "predict", None))
+        return output_frame(result, given.index, outputs)

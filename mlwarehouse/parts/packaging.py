@@ -76,14 +76,17 @@ class Packaging(Modelling):
         """Package a model and store it with the active run.
 
         Args:
-            model: A ``torch.nn.Module``, a TorchScript module, or a ``torch.export`` program.
+            model: A ``torch.nn.Module``, a TorchScript module, a ``torch.export`` program, an ONNX model, an estimator
+                of scikit-learn's, or an object of a class with a method ``predict(self, frame)``.
             name: Folder within the run's artifacts.
             flavor: How to package it; None chooses by the model's type.
-            init_args: Arguments that rebuild an eager module's class.
+            init_args: Arguments that rebuild the class of an eager module or of a model in plain Python; those that a
+                Lightning module kept by ``save_hyperparameters()`` need not be given.
             extra_files: Files that the model needs, such as a vocabulary.
             signature: Inputs and outputs; None infers them from `input_example`.
             input_example: A few rows of input.
-            requirements: Packages that it needs.
+            requirements: Packages that it needs, a line of ``requirements.txt`` each; None means the installed
+                versions of the flavor's libraries.
             metadata: Anything to keep beside it, as JSON.
             registered_model_name: Also register it under this name; not, and with a warning, while the artifact store
                 refuses its files.
@@ -223,29 +226,37 @@ class Packaging(Modelling):
         *,
         allow_pickle: bool = False,
         allow_code: bool = True,
+        trusted_types: Sequence[str] = (),
         device: str | None = None,
         as_of: Any = None,
         at: Snapshot | str | None = None,
     ) -> Any:
         """Load a model as the object of its library, such as a ``torch.nn.Module`` in evaluation mode.
 
+        If it has a method ``load_files(files)``, that is called with the extra files' paths by name.
+
         Args:
             model_uri: As for `find_model`.
             allow_pickle: Read a package whose format is a pickle, which runs code from it.
             allow_code: Run source that came with the model when its class can't be imported here.
+            trusted_types: Types that a scikit-learn model may be made of beyond those that skops knows to be harmless;
+                the error that refuses them lists them.
             device: Where to put it; None means the CPU.
             as_of: As for `find_model`.
             at: As for `find_model`.
 
         Raises:
             NotFoundError: No model is there.
-            PickleRefusedError: Its format is a pickle, and nobody allowed that.
+            PickleRefusedError: Its format is a pickle, and nobody allowed that; or it is made of types that aren't
+                trusted.
             DigestMismatchError: A file's bytes aren't those that were logged.
         """
         from mlwarehouse.models import load_model
 
         package = self.find_model(model_uri, as_of=as_of, at=at).package
-        return load_model(package, allow_pickle=allow_pickle, allow_code=allow_code, device=device)
+        return load_model(
+            package, allow_pickle=allow_pickle, allow_code=allow_code, trusted_types=trusted_types, device=device
+        )
 
     def download_artifacts(
         self,

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 IsOver = Callable[[], bool]
 """Says whether a job may end."""
 
-SECONDS = 600.0 if SOAK else 8.0
+SECONDS = 60 * float(os.environ.get("MLWAREHOUSE_SOAK_MINUTES", "10")) if SOAK else 8.0
 
-RETENTION_S = 30.0 if SOAK else 4.0
+RETENTION_S = 120.0 if SOAK else 4.0
 """How long files that left the table stay: longer than any reader here holds a version without a snapshot."""
 
 READERS = {"read_as_duckdb": 7, "read_as_stranger": 6, "read_old_snapshot": 6}
@@ -181,7 +181,7 @@ def race(
     meeting: Path,
     readers: Sequence[str],
     *,
-    pause_s: float = 0.01,
+    pause_s: float = 0.2 if SOAK else 0.01,
     spark: SparkSession | None = None,
 ) -> None:
     """Run them all, and look at what is there afterwards.

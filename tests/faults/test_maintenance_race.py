@@ -1,6 +1,7 @@
 """Writers, compaction, garbage collection and readers of every kind at once: no file is missed, no count is wrong.
 
-``MLWAREHOUSE_SOAK=1`` makes it ten minutes with twenty readers, one of them Spark, rather than seconds with three.
+``MLWAREHOUSE_SOAK=1`` makes it ten minutes, or ``MLWAREHOUSE_SOAK_MINUTES``, with twenty readers, one of them Spark,
+rather than seconds with three.
 """
 
 from __future__ import annotations

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from mlwarehouse.engines.embedded import EmbeddedEngine
 from mlwarehouse.ingest import drain as drain_module
+from mlwarehouse.ingest import overlay
 from mlwarehouse.ingest.drain import Drain
 from mlwarehouse.ingest.overlay import fresh_reading
 from mlwarehouse.ingest.plan import read_plan
@@ -200,3 +203,42 @@ def test_an_experiment_that_has_the_name_keeps_its_id(folder, tmp_path):
     drain.step()
     assert engine.query(question).to_pylist() == expected
     assert read_plan(folder).experiments == {"99": "3"}
+
+
+def test_a_reader_that_takes_longer_than_a_batch_is_waited_for(folder, tmp_path, monkeypatch):
+    engine, reader = EmbeddedEngine(tmp_path / "tables"), EmbeddedEngine(tmp_path / "tables")
+    writer = SpoolWriter(folder)
+    series = writer.series_map()
+    drain = Drain(folder, engine)
+    is_over, n_logged = threading.Event(), [0]
+
+    def commit() -> None:
+        while not is_over.is_set():
+            writer.put_point(series, "x", ("a", 0), n_logged[0], 1.0, 1)
+            n_logged[0] += 1
+            drain.step()
+
+    real = overlay.SegmentReader.read
+
+    def slowly(self, start):
+        if threading.current_thread() is threading.main_thread():
+            # As long as a batch, or where there is none, a second: it waits for five.
+            plan, until = read_plan(folder), time.monotonic() + 1
+            while read_plan(folder) == plan and time.monotonic() < until:
+                time.sleep(0.01)
+        return real(self, start)
+
+    monkeypatch.setattr(overlay.SegmentReader, "read", slowly)
+    monkeypatch.setattr(overlay, "PATIENCE", 1)
+    monkeypatch.setattr(overlay, "TRIES", 4)
+    committer = threading.Thread(target=commit)
+    committer.start()
+    try:
+        while not n_logged[0]:
+            time.sleep(0.01)
+        before = n_logged[0]
+        assert before - 1 <= sum(seen(reader, folder).values()) <= n_logged[0]
+    finally:
+        is_over.set()
+        committer.join()
+    writer.close()

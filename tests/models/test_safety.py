@@ -146,7 +146,7 @@ def test_an_mlmodel_file_that_says_nothing_is_refused(folder, rewrite, content):
         ("weights", "../../x", "names a file it can't have"),
         ("weights", "missing", "lacks its file"),
         ("init_args", [1], "doesn't say how"),
-        ("flavor", "pickle", "Load it with the library"),
+        ("flavor", "pickle", "install the package that brings it"),
     ],
 )
 def test_forged_entries_do_not_reach_what_they_name(folder, rewrite, entry, value, says):

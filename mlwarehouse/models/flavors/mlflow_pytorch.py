@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import zipfile
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlwarehouse.errors import ModelError, PickleRefusedError
-from mlwarehouse.models.code import importing_from
+from mlwarehouse.models.code import importing_from_entry
 from mlwarehouse.models.flavors.base import Flavor, LoadOptions
 from mlwarehouse.models.flavors.torch_export import load_program
 from mlwarehouse.models.flavors.torch_script import load_script
+from mlwarehouse.models.torch_calling import predict_by_torch
 from mlwarehouse.models.torch_import import require_torch
 
 if TYPE_CHECKING:
@@ -31,8 +31,7 @@ def _load(package: ModelPackage, options: LoadOptions) -> Any:
             "pass allow_pickle=True if you trust who made it, or save it again with mlwarehouse."
         )
     torch = require_torch()
-    code = package.options.get("code")
-    with importing_from(package.folder / str(code)) if code else nullcontext():
+    with importing_from_entry(package.folder, package.options.get("code")):
         try:
             model = torch.load(file, map_location=options.device, weights_only=False)
         except Exception as error:
@@ -53,4 +52,8 @@ MLFLOW_PYTORCH = Flavor(
     name="mlflow_pytorch",
     doc="A model saved by MLflow's PyTorch flavor; pickled ones only with allow_pickle=True.",
     load=_load,
+    predict=predict_by_torch,
+    reads="pytorch",
+    extra="torch",
+    libraries=("torch",),
 )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlwarehouse.errors import ModelError
-from mlwarehouse.models.code import CODE_FOLDER, ClassReference, captured_source, find_class, reference_of
-from mlwarehouse.models.flavors.base import Flavor, LoadOptions, SaveOptions
+from mlwarehouse.models.code import CODE_FOLDER, ClassReference, find_class, plain_arguments, reference_of, write_code
+from mlwarehouse.models.flavors.base import Flavor, LoadOptions, SaveOptions, loaded
+from mlwarehouse.models.torch_calling import predict_by_torch
 from mlwarehouse.models.torch_import import require_torch
 
 if TYPE_CHECKING:
@@ -19,21 +20,19 @@ WEIGHTS = "model.safetensors"
 
 
 def _accepts(model: Any) -> bool:
-    torch = require_torch()
-    return isinstance(model, torch.nn.Module)
+    torch = loaded("torch")
+    return torch is not None and isinstance(model, torch.nn.Module)
 
 
 def _save(folder: Path, model: Any, options: SaveOptions) -> dict[str, Any]:
+    require_torch()
     from safetensors.torch import save_file
 
     model = _unwrapped(model)
     reference = reference_of(type(model))
     tensors, aliases = _weights(model)
-    arguments = _plain(options.init_args, reference)
-    sources = captured_source(type(model), reference)
-    for path, source in sources.items():
-        (folder / CODE_FOLDER / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / CODE_FOLDER / path).write_text(source, encoding="utf-8")
+    arguments = plain_arguments(options.init_args or _hyperparameters(model), reference)
+    has_code = write_code(folder, type(model), reference)
     cls = find_class(reference, folder / CODE_FOLDER, allow_code=True)
     # Built now, from what the package will hold: a model that can't be rebuilt must fail while its maker is there.
     _build(cls, arguments, tensors, aliases, "cpu")
@@ -46,7 +45,7 @@ def _save(folder: Path, model: Any, options: SaveOptions) -> dict[str, Any]:
         "init_args": arguments,
         "weights": WEIGHTS,
         "shared_weights": aliases,
-        "code": CODE_FOLDER if sources else None,
+        "code": CODE_FOLDER if has_code else None,
     }
 
 
@@ -79,6 +78,17 @@ def _unwrapped(model: Any) -> Any:
             return model
 
 
+def _hyperparameters(model: Any) -> dict[str, Any]:
+    """What a Lightning module was built with, if it has kept that by ``save_hyperparameters()``."""
+    names = {f"{c.__module__.partition('.')[0]}.{c.__qualname__}" for c in type(model).__mro__}
+    if names.isdisjoint(("lightning.LightningModule", "pytorch_lightning.LightningModule")):
+        return {}
+    # With `logger=False` and the like it also keeps names that `__init__` doesn't take.
+    taken = inspect.signature(type(model).__init__).parameters
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in taken.values())
+    return {str(k): v for k, v in dict(model.hparams).items() if takes_any or k in taken}
+
+
 def _weights(model: Any) -> tuple[dict[str, Any], dict[str, str]]:
     """A module's tensors, each once, and which names share another's tensor."""
     torch = require_torch()
@@ -99,16 +109,6 @@ def _weights(model: Any) -> tuple[dict[str, Any], dict[str, str]]:
         # A copy of its own: safetensors refuses tensors that are views of one another.
         tensors[name] = tensor.detach().cpu().contiguous().clone()
     return tensors, aliases
-
-
-def _plain(init_args: Mapping[str, Any], reference: ClassReference) -> dict[str, Any]:
-    try:
-        plain = json.loads(json.dumps(dict(init_args), allow_nan=False))
-    except (TypeError, ValueError) as error:
-        raise ModelError(f"init_args of `{reference}` must be plain JSON values: {error}.") from error
-    if not isinstance(plain, dict) or plain.keys() != init_args.keys():
-        raise ModelError(f"init_args of `{reference}` must have argument names as keys.")
-    return plain
 
 
 def _build(
@@ -146,6 +146,10 @@ TORCH_EAGER = Flavor(
     name="torch_eager",
     doc="A torch.nn.Module as safetensors weights and a reference to its class.",
     load=_load,
+    predict=predict_by_torch,
     accepts=_accepts,
     save=_save,
+    takes_init_args=True,
+    extra="torch",
+    libraries=("torch", "safetensors"),
 )

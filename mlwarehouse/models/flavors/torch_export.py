@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlwarehouse.errors import InvalidInputError, ModelError, PickleRefusedError
-from mlwarehouse.models.flavors.base import Flavor, LoadOptions, SaveOptions
+from mlwarehouse.models.flavors.base import Flavor, LoadOptions, SaveOptions, loaded
 from mlwarehouse.models.flavors.pt2_archive import checked_archive
+from mlwarehouse.models.frames import input_array
+from mlwarehouse.models.torch_calling import predict_by_torch
 from mlwarehouse.models.torch_import import require_torch
 
 if TYPE_CHECKING:
-    import numpy as np
+    import pandas as pd
 
     from mlwarehouse.models.package import ModelPackage
 
@@ -20,8 +22,8 @@ FILE = "model.pt2"
 
 
 def _accepts(model: Any) -> bool:
-    torch = require_torch()
-    return isinstance(model, torch.export.ExportedProgram)
+    torch = loaded("torch")
+    return torch is not None and isinstance(model, torch.export.ExportedProgram)
 
 
 def _save(folder: Path, model: Any, options: SaveOptions) -> dict[str, Any]:
@@ -37,7 +39,7 @@ def _save(folder: Path, model: Any, options: SaveOptions) -> dict[str, Any]:
     return {"program": FILE}
 
 
-def _exported(model: Any, example: np.ndarray[Any, Any] | None) -> Any:
+def _exported(model: Any, example: pd.DataFrame | None) -> Any:
     torch = require_torch()
     if not isinstance(model, torch.nn.Module):
         raise InvalidInputError(
@@ -46,7 +48,7 @@ def _exported(model: Any, example: np.ndarray[Any, Any] | None) -> Any:
     if example is None:
         raise InvalidInputError("Exporting a module needs an input_example= of numbers to trace it with.")
     was_training = model.training
-    rows = torch.from_numpy(example)
+    rows = torch.from_numpy(input_array(example))
     # One row would be taken for a constant of the program.
     rows = rows if len(rows) > 1 else torch.cat([rows, rows])
     try:
@@ -93,6 +95,9 @@ TORCH_EXPORT = Flavor(
     name="torch_export",
     doc="A program of torch.export (.pt2), or a torch.nn.Module exported with the input example.",
     load=_load,
+    predict=predict_by_torch,
     accepts=_accepts,
     save=_save,
+    extra="torch",
+    libraries=("torch", "safetensors"),
 )

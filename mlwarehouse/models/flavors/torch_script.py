@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlwarehouse.errors import InvalidInputError, ModelError
-from mlwarehouse.models.flavors.base import Flavor, LoadOptions, SaveOptions
+from mlwarehouse.models.flavors.base import Flavor, LoadOptions, SaveOptions, loaded
+from mlwarehouse.models.torch_calling import predict_by_torch
 from mlwarehouse.models.torch_import import require_torch
 
 if TYPE_CHECKING:
@@ -19,8 +20,8 @@ FILE = "model.pt"
 
 
 def _accepts(model: Any) -> bool:
-    torch = require_torch()
-    return isinstance(model, torch.jit.ScriptModule)
+    torch = loaded("torch")
+    return torch is not None and isinstance(model, torch.jit.ScriptModule)
 
 
 def _save(folder: Path, model: Any, _: SaveOptions) -> dict[str, Any]:
@@ -65,6 +66,9 @@ TORCH_SCRIPT = Flavor(
     name="torch_script",
     doc="A TorchScript module (scripted or traced), in one file.",
     load=_load,
+    predict=predict_by_torch,
     accepts=_accepts,
     save=_save,
+    extra="torch",
+    libraries=("torch", "safetensors"),
 )
