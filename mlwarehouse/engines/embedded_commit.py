@@ -51,6 +51,9 @@ MAX_TRIES = 200
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
+MOST_SHARED = 4096
+"""Texts of a dictionary that is written into each of a file's row groups."""
+
 
 @dataclass(frozen=True)
 class StagedFile:
@@ -86,6 +89,9 @@ def stage(
     storage = storage_of(place)
     name = f"{prefix}-{uuid.uuid4()}.parquet"
     rows = _own_values(rows)
+    stats = json.dumps(column_stats(rows))
+    if rows.num_rows > row_group_rows:
+        rows = _with_small_dictionaries(rows)
     # Numbers that grow steadily (times, steps, sequence numbers) shrink to almost nothing as deltas.
     deltas = [f.name for f in rows.schema if pa.types.is_integer(f.type) or pa.types.is_timestamp(f.type)]
     dictionaries = [f.name for f in rows.schema if pa.types.is_string(f.type) or pa.types.is_dictionary(f.type)]
@@ -109,7 +115,7 @@ def stage(
             storage.delete(name)
         raise
     storage.sync(name)
-    return StagedFile(name, size, rows.num_rows, json.dumps(column_stats(rows)))
+    return StagedFile(name, size, rows.num_rows, stats)
 
 
 def _own_values(rows: pa.Table) -> pa.Table:
@@ -131,6 +137,15 @@ def _own_values_of(chunk: pa.DictionaryArray) -> pa.DictionaryArray:
         return chunk
     codes = pc.index_in(chunk.indices, used).cast(chunk.type.index_type)
     return pa.DictionaryArray.from_arrays(codes, chunk.dictionary.take(used))
+
+
+def _with_small_dictionaries(rows: pa.Table) -> pa.Table:
+    """Rows whose large dictionaries are texts again: each row group would hold such a one as a whole."""
+    for index, field in enumerate(rows.schema):
+        column = rows.column(index)
+        if pa.types.is_dictionary(field.type) and any(len(c.dictionary) > MOST_SHARED for c in column.chunks):
+            rows = rows.set_column(index, field.name, column.cast(field.type.value_type))
+    return rows
 
 
 def sync_log(place: Path | Storage, before: int, after: int) -> None:
