@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mlwarehouse.errors import ModelError
+from mlwarehouse.errors import InvalidInputError, ModelError
 from mlwarehouse.models.flavors import LoadOptions, flavor_by_name
 from mlwarehouse.models.package import ModelPackage, read_package
 from mlwarehouse.models.predictor import Predictor
@@ -44,8 +44,9 @@ def load_model(
             aren't in ``trusted_types``.
         ModelError: It can't be rebuilt.
         MissingDependencyError: Its library isn't installed.
+        InvalidInputError: ``trusted_types`` is one text and no list.
     """
-    options = LoadOptions(device or "cpu", allow_pickle, allow_code, tuple(trusted_types))
+    options = LoadOptions(device or "cpu", allow_pickle, allow_code, _types(trusted_types))
     return load_package(folder if isinstance(folder, ModelPackage) else read_package(folder), options)
 
 
@@ -70,9 +71,15 @@ def load_predictor(
         WarehouseError: As in `load_model`.
     """
     package = folder if isinstance(folder, ModelPackage) else read_package(folder)
-    options = LoadOptions(device or "cpu", allow_pickle, allow_code, tuple(trusted_types))
+    options = LoadOptions(device or "cpu", allow_pickle, allow_code, _types(trusted_types))
     flavor = flavor_by_name(package.flavor)
     return Predictor(load_package(package, options), package.signature, package.digest, flavor.predict)
+
+
+def _types(given: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(given, str):
+        raise InvalidInputError(f"`trusted_types` must be a list; got the text `{given}`. Write [{given!r}].")
+    return tuple(given)
 
 
 def load_package(package: ModelPackage, options: LoadOptions) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import shutil
+import sys
 import tempfile
 import threading
 import zipfile
@@ -46,11 +47,13 @@ def worker_predictor(digest: str, allow_pickle: bool) -> Predictor:
         DigestMismatchError: What arrived isn't what was sent.
         WarehouseError: As in `mlwarehouse.models.load_predictor`.
     """
-    import torch
     from pyspark import SparkFiles
 
-    torch.set_num_threads(1)
     predictor = load_predictor(SparkFiles.get(archive_name(digest)), allow_pickle=allow_pickle)
+    # A model of another library is scored also where PyTorch isn't installed.
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(1)
     if predictor.digest != digest:
         raise DigestMismatchError(
             f"The model that arrived on a Spark worker has the digest {predictor.digest}, and {digest} was sent; send "

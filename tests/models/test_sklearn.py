@@ -64,6 +64,8 @@ def test_a_model_of_types_that_nobody_named_is_refused_with_their_names(tmp_path
     for load in (load_model, load_predictor):
         with pytest.raises(PickleRefusedError, match=r"own_steps\.Doubled.*trusted_types=\['own_steps\.Doubled'\]"):
             load(tmp_path / "m")
+    with pytest.raises(InvalidInputError, match=r"must be a list; got the text `own_steps\.Doubled`"):
+        load_model(tmp_path / "m", trusted_types="own_steps.Doubled")
     loaded = load_model(tmp_path / "m", trusted_types=["own_steps.Doubled"])
     assert loaded.predict(FRAME).tolist() == model.predict(FRAME).tolist()
     assert isinstance(load_model(tmp_path / "m", allow_pickle=True)[0], Doubled)
