@@ -26,15 +26,15 @@ from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
-from mlwarehouse.disk import sync_path, try_lock
+from mlwarehouse.disk import try_lock
 from mlwarehouse.engines.embedded_cache import folds_folder
 from mlwarehouse.engines.embedded_commit import reason, sync_log
 from mlwarehouse.engines.embedded_covers import COVERS, covered, mark
+from mlwarehouse.engines.embedded_fold_parts import FoldParts, PartJob, WrittenPart, connected, fold_here, write_part
 from mlwarehouse.engines.embedded_log import entry_name
 from mlwarehouse.engines.embedded_page_files import PART_RUNS, part_of, write_pages
 from mlwarehouse.engines.embedded_sql import file_list, rows_of_files
 from mlwarehouse.engines.embedded_tables import EmbeddedTables
-from mlwarehouse.engines.render_states import fold_of_partition, nothing_kept
 from mlwarehouse.errors import StorageError
 from mlwarehouse.storage import Storage
 from mlwarehouse.tables import TABLES_BY_NAME
@@ -54,12 +54,8 @@ NUMBERS_ROW_GROUP = 8192
 REFRESH_AGE_S = 24 * 3600.0
 """A kept fold is taken up when it is this old, however little came in: log entries behind it expire after a week."""
 
-ROW_GROUP = 32_768
-
 RETENTION_HOURS = 24
 """Files of older folds stay for readers that have begun; a fold has no past that anybody asks for."""
-
-MEMORY = "1GB"
 
 
 @dataclass(frozen=True)
@@ -111,7 +107,7 @@ def drop_states(tables: EmbeddedTables) -> None:
     shutil.rmtree(gone, ignore_errors=True)
 
 
-def refresh(tables: EmbeddedTables, *, least_rows: int = REFRESH_ROWS) -> list[Refreshed]:
+def refresh(tables: EmbeddedTables, *, least_rows: int = REFRESH_ROWS, fold: FoldParts = fold_here) -> list[Refreshed]:
     """Take up into the kept folds what has been committed since.
 
     Only one process may do this at a time: of a warehouse in a local folder the caller is the only maintainer; of one
@@ -120,6 +116,7 @@ def refresh(tables: EmbeddedTables, *, least_rows: int = REFRESH_ROWS) -> list[R
     Args:
         tables: The warehouse's tables.
         least_rows: Views with fewer new events are left as they are.
+        fold: Makes the folds of parts.
 
     Returns:
         What was done, by view; views left as they were are left out.
@@ -128,10 +125,10 @@ def refresh(tables: EmbeddedTables, *, least_rows: int = REFRESH_ROWS) -> list[R
         StorageError: It failed; the kept folds are as they were.
     """
     with _only_refresher(tables) as may:
-        return _refreshed(tables, least_rows) if may else []
+        return _refreshed(tables, least_rows, fold) if may else []
 
 
-def _refreshed(tables: EmbeddedTables, least_rows: int) -> list[Refreshed]:
+def _refreshed(tables: EmbeddedTables, least_rows: int, fold: FoldParts) -> list[Refreshed]:
     done = []
     tails = [_tail(tables, spec) for spec in STATES]
     # Folds without the numbers that they were made with mean nothing. All are dropped before one is made.
@@ -142,14 +139,14 @@ def _refreshed(tables: EmbeddedTables, least_rows: int) -> list[Refreshed]:
         if tail is None:
             raise StorageError(f"The kept fold of `{spec.view}` was changed by somebody else meanwhile.")
         try:
-            outcome = _refresh(tables, spec, tail, least_rows)
+            outcome = _refresh(tables, spec, tail, least_rows, fold)
         except (duckdb.Error, DeltaError, OSError) as error:
             raise StorageError(f"The kept fold of `{spec.view}` couldn't be refreshed: {reason(error)}") from error
         if outcome is not None:
             done.append(outcome)
     if done:
         try:
-            with _connected() as db:
+            with connected() as db:
                 write_pages(db, derived_folder(tables), kept_files(tables))
         except (duckdb.Error, DeltaError, OSError) as error:
             raise StorageError(f"The pages of runs couldn't be written: {reason(error)}") from error
@@ -168,12 +165,6 @@ def kept_files(tables: EmbeddedTables) -> dict[str, list[str]]:
         if DeltaTable.is_deltatable(str(folder)):
             result[spec.view] = [str(folder / path) for path, _ in _files(DeltaTable(folder))]
     return result
-
-
-def _connected() -> duckdb.DuckDBPyConnection:
-    db = duckdb.connect(config={"memory_limit": MEMORY, "autoinstall_known_extensions": "false"})
-    db.execute("SET TimeZone = 'UTC'")
-    return db
 
 
 @dataclass(frozen=True)
@@ -222,13 +213,15 @@ def _is_late(place: Storage, start: int, version: int) -> bool:
     return entry is None or time.time() - entry.modified_at > REFRESH_AGE_S
 
 
-def _refresh(tables: EmbeddedTables, spec: StateSpec, since: _Tail, least_rows: int) -> Refreshed | None:
+def _refresh(
+    tables: EmbeddedTables, spec: StateSpec, since: _Tail, least_rows: int, fold: FoldParts
+) -> Refreshed | None:
     source = TABLES_BY_NAME[spec.source]
     folder = derived_folder(tables) / spec.view
     kept, start, version, files = since.kept, since.start, since.version, since.files
     if not files:
         return None
-    with _connected() as db:
+    with connected() as db:
         db.execute(f"CREATE VIEW raw AS {rows_of_files(source, files)}")
         (n_events,) = db.execute("SELECT count(*) FROM raw").fetchone() or (0,)
         is_late = start is not None and _is_late(tables.place(source), start, version)
@@ -236,26 +229,28 @@ def _refresh(tables: EmbeddedTables, spec: StateSpec, since: _Tail, least_rows: 
             return None
         numbers = _number(tables, db)
         db.execute(f"CREATE VIEW run_numbers AS SELECT id, number FROM read_parquet({file_list(numbers)})")
-        old = _parts(kept) if kept is not None else {}
-        folder.mkdir(parents=True, exist_ok=True)
-        adds: list[AddAction | RemoveAction] = []
-        now_ms = time.time_ns() // 1_000_000
         parts = _files_by_part(db, files)
-        for part, sources in parts.items():
-            # The names first, of one part only: a small table to look each event's run up in.
-            db.execute(
-                f"CREATE OR REPLACE TEMP TABLE tail_{spec.source} AS SELECT raw.* REPLACE (number AS run_id) "
-                f"FROM ({rows_of_files(source, sources)}) AS raw INNER JOIN "
-                f"(SELECT * FROM run_numbers WHERE number // {PART_RUNS} = {part}) AS numbers ON id = run_id"
-            )
-            _attach_old(db, spec, folder, old.get(part))
-            adds.append(_write(db, fold_of_partition(spec), folder, part, now_ms, ROW_GROUP))
-            if part in old:
-                adds.append(RemoveAction(old[part][0], True, now_ms, old[part][1], {}))
-        if kept is None:
-            kept = _create(db, folder)
-        _commit(kept, folder, adds, Transaction(COVERS, mark(tables, source, version)))
-        kept.vacuum(retention_hours=RETENTION_HOURS, enforce_retention_duration=False, dry_run=False)
+    old = _parts(kept) if kept is not None else {}
+    folder.mkdir(parents=True, exist_ok=True)
+    jobs = [
+        PartJob(
+            spec.view,
+            str(folder),
+            part,
+            tuple(sources),
+            tuple(numbers),
+            str(folder / old[part][0]) if part in old else None,
+        )
+        for part, sources in parts.items()
+    ]
+    now_ms = time.time_ns() // 1_000_000
+    written = fold(jobs)
+    actions: list[AddAction | RemoveAction] = [_added(part, now_ms) for part in written]
+    actions += [RemoveAction(old[part][0], True, now_ms, old[part][1], {}) for part in parts if part in old]
+    if kept is None:
+        kept = _create(folder, written[0])
+    _commit(kept, folder, actions, Transaction(COVERS, mark(tables, source, version)))
+    kept.vacuum(retention_hours=RETENTION_HOURS, enforce_retention_duration=False, dry_run=False)
     return Refreshed(spec.view, n_events, len(parts))
 
 
@@ -273,15 +268,6 @@ def _files_by_part(db: duckdb.DuckDBPyConnection, files: Sequence[str]) -> dict[
     for part, file in rows:
         result.setdefault(part, []).append(file)
     return result
-
-
-def _attach_old(db: duckdb.DuckDBPyConnection, spec: StateSpec, folder: Path, file: tuple[str, int] | None) -> None:
-    """Give the fold its older part, or none in the right types."""
-    name = f"state_{spec.view}"
-    if file is not None:
-        db.execute(f"CREATE OR REPLACE VIEW {name} AS SELECT * FROM read_parquet({file_list([str(folder / file[0])])})")
-        return
-    db.execute(f"CREATE OR REPLACE VIEW {name} AS {nothing_kept(spec)}")
 
 
 def _number(tables: EmbeddedTables, db: duckdb.DuckDBPyConnection) -> list[str]:
@@ -305,34 +291,25 @@ def _number(tables: EmbeddedTables, db: duckdb.DuckDBPyConnection) -> list[str]:
     merges = len(files) >= MOST_NUMBER_FILES
     text = f"{known} UNION ALL SELECT * FROM fresh" if merges else "SELECT * FROM fresh"
     now_ms = time.time_ns() // 1_000_000
-    actions: list[AddAction | RemoveAction] = [
-        _write(db, f"SELECT * FROM ({text}) ORDER BY id", folder, 0, now_ms, NUMBERS_ROW_GROUP)
-    ]
+    written = write_part(db, f"SELECT * FROM ({text}) ORDER BY id", folder, 0, NUMBERS_ROW_GROUP)
+    actions: list[AddAction | RemoveAction] = [_added(written, now_ms)]
     if kept is None:
-        kept = _create(db, folder)
+        kept = _create(folder, written)
     elif merges:
         actions += [RemoveAction(path, True, now_ms, size, {}) for path, size in _files(kept)]
     _commit(kept, folder, actions, Transaction(NUMBERS, highest + n_fresh))
     return sorted(str(folder / p) for p, _ in _files(kept))
 
 
-def _write(db: duckdb.DuckDBPyConnection, sql: str, folder: Path, part: int, now_ms: int, row_group: int) -> AddAction:
-    """Write a query's rows as one synced file of a table."""
-    name = f"{part:06d}-{uuid.uuid4()}.parquet"
-    path = str(folder / name).replace("'", "''")
-    db.execute(f"CREATE OR REPLACE TEMP TABLE written AS {sql}")
-    rows = db.execute(
-        f"COPY (FROM written) TO '{path}' (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {row_group})"
-    ).fetchone()
-    sync_path(folder / name)
-    sync_path(folder)
-    stats = json.dumps({"numRecords": rows[0] if rows else 0})
-    return AddAction(name, (folder / name).stat().st_size, {}, now_ms, True, stats)
+def _added(part: WrittenPart, now_ms: int) -> AddAction:
+    return AddAction(part.path, part.size, {}, now_ms, True, json.dumps({"numRecords": part.n_rows}))
 
 
-def _create(db: duckdb.DuckDBPyConnection, folder: Path) -> DeltaTable:
-    """Make the table for what `_write` wrote last."""
-    schema = db.execute("SELECT * FROM written LIMIT 0").to_arrow_table().schema
+def _create(folder: Path, written: WrittenPart) -> DeltaTable:
+    """Make the table of a first file."""
+    with connected() as db:
+        rows = db.execute(f"SELECT * FROM read_parquet({file_list([str(folder / written.path)])}) LIMIT 0")
+        schema = rows.to_arrow_table().schema
     table = DeltaTable.create(folder, schema=schema, mode="ignore", configuration={"delta.checkpointInterval": "20"})
     sync_log(folder, -1, 0)
     return table

@@ -14,6 +14,7 @@ from mlwarehouse.parts.repairing import Repairing
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+    from mlwarehouse.engines.embedded_fold_parts import FoldParts
     from mlwarehouse.engines.embedded_maintain import Maintained
 
 
@@ -33,8 +34,8 @@ class Keeping(Repairing, Pinning, Purging):
 
         Args:
             progress: Told of each table when it is done.
-            engine: Who merges: ``embedded``, within this process; or, for tables larger than its memory, ``spark`` or a
-                Spark session.
+            engine: Who merges and folds: ``embedded``, within this process; or, for tables larger than its memory,
+                ``spark`` or a Spark session.
 
         Returns:
             What was done, table by table.
@@ -44,6 +45,7 @@ class Keeping(Repairing, Pinning, Purging):
             InvalidInputError: There is no such engine; or it is Spark, and the warehouse isn't in a local folder.
             StorageError: A table couldn't be maintained; it is as it was.
         """
+        from mlwarehouse.engines.embedded_fold_parts import fold_here
         from mlwarehouse.engines.embedded_maintain import maintain
         from mlwarehouse.engines.embedded_states import refresh
         from mlwarehouse.engines.pins import pinned_files
@@ -53,10 +55,12 @@ class Keeping(Repairing, Pinning, Purging):
         self.flush()
         tables = self.engine().tables
         options: dict[str, Any] = {}
+        fold: FoldParts = fold_here
         if session is not None:
+            from mlwarehouse.engines.spark_folding import folding
             from mlwarehouse.engines.spark_maintain import merging
 
-            options = merging(session)
+            options, fold = merging(session), folding(session)
         with maintainer_lock(self.storage) as held:
             done = []
             for spec in TABLES:
@@ -64,5 +68,5 @@ class Keeping(Repairing, Pinning, Purging):
                 done.append(maintain(tables, spec, pinned=pinned, now=held.now, **options))
                 if progress is not None:
                     progress(done[-1])
-            refresh(tables, least_rows=1)
+            refresh(tables, least_rows=1, fold=fold)
             return done

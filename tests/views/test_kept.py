@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from mlwarehouse import Warehouse
-from mlwarehouse.engines import embedded_states
+from mlwarehouse.engines import embedded_fold_parts, embedded_states
 from mlwarehouse.engines.base import Reading
 from mlwarehouse.engines.embedded import EmbeddedEngine
 from mlwarehouse.engines.embedded_maintain import maintain
@@ -95,7 +95,16 @@ DEATHS: Counter[str] = Counter()
 ENDS: list[tuple[Path, Given, Given]] = []
 """The tables of machines that have ended, with what waited then and all their events."""
 
-OPERATIONS = ("_write", "_create", "_commit", "sync_path", "sync_log", "mark", "drop_states")
+OPERATIONS = (
+    (embedded_fold_parts, "fold_part"),
+    (embedded_fold_parts, "sync_path"),
+    (embedded_states, "write_part"),
+    (embedded_states, "_create"),
+    (embedded_states, "_commit"),
+    (embedded_states, "sync_log"),
+    (embedded_states, "mark"),
+    (embedded_states, "drop_states"),
+)
 """What a refresh is made of: it may die before and after each of them."""
 
 
@@ -119,8 +128,8 @@ def dying_after(allowed: int) -> Iterator[None]:
         return operation
 
     with pytest.MonkeyPatch.context() as patch:
-        for name in OPERATIONS:
-            patch.setattr(embedded_states, name, dying(name, getattr(embedded_states, name)))
+        for module, name in OPERATIONS:
+            patch.setattr(module, name, dying(name, getattr(module, name)))
         yield
 
 
@@ -252,7 +261,8 @@ def assert_rows(found: Rows, expected: Rows) -> None:
 def few_runs_a_file() -> Iterator[None]:
     """Several files a fold, and numbers in several, with so few runs."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(embedded_states, "PART_RUNS", 2)
+        for module in (embedded_states, embedded_fold_parts):
+            patch.setattr(module, "PART_RUNS", 2)
         patch.setattr(embedded_states, "MOST_NUMBER_FILES", 2)
         yield
 
