@@ -64,7 +64,8 @@ class SpoolPlace:
         self._reset()
 
     def _reset(self) -> None:
-        self._lock = threading.Lock()
+        # One that its holder may take again: a signal's handler may log while its thread does.
+        self._lock = threading.RLock()
         self._acquire, self._release = self._lock.acquire, self._lock.release
         # Taken before `_lock`, never within it: who finds nothing left to sync must know that it is on disk by now.
         self._sync_lock = threading.Lock()

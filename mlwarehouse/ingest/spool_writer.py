@@ -77,28 +77,37 @@ class SpoolWriter(SpoolPlace):
         Raises:
             InvalidInputError: The value isn't a number, or the step isn't a whole number of 64 bits.
         """
-        # Not `with`: entering and leaving it takes twice as long as the two calls.
-        self._acquire()
+        # Not `with`: entering and leaving it takes twice as long as the two calls. Taken within `try`, since Ctrl-C may
+        # come as soon as the lock is taken.
         try:
-            index = self._index
-            if name in series and index < self._limit:
-                number = series[name]
-            else:
-                declared = self._declared(series, name, run)
-                if declared is None:
-                    self.lose("metrics", 1)
-                    return
-                number, index = declared, self._index
-            try:
-                body = _pack_point(number, step, value, time_us)
-            except Exception as error:
-                raise _not_a_point(name, step, value) from error
-            # `self._memory` is there: a declared series has a segment.
-            _pack_slot(self._memory, index * SLOT, _crc32(body, self._seed + index), body)  # type: ignore[arg-type]
-            self._index = index + 1
-            self.is_dirty = True
-        finally:
-            self._release()
+            self._acquire()
+            while True:
+                index, memory = self._index, self._memory
+                if name in series and index < self._limit:
+                    number = series[name]
+                else:
+                    declared = self._declared(series, name, run)
+                    if declared is None:
+                        self.lose("metrics", 1)
+                        break
+                    number, index, memory = declared, self._index, self._memory
+                try:
+                    body = _pack_point(number, step, value, time_us)
+                except Exception as error:
+                    raise _not_a_point(name, step, value) from error
+                code = _crc32(body, self._seed + index)
+                # Unless a signal's handler, which runs in the middle of this, has logged something.
+                if self._index == index and self._memory is memory:
+                    # First the next one's place: then whatever a handler writes goes there.
+                    self._index = index + 1
+                    # The memory is there: a declared series has a segment.
+                    _pack_slot(memory, index * SLOT, code, body)  # type: ignore[arg-type]
+                    self.is_dirty = True
+                    break
+        except BaseException:
+            self._let_go()
+            raise
+        self._release()
         if self._has_duty:
             self._see_to()
 
@@ -117,27 +126,34 @@ class SpoolWriter(SpoolPlace):
         Raises:
             InvalidInputError: A value isn't a number, or the step isn't a whole number; the points before are kept.
         """
-        self._acquire()
         try:
+            self._acquire()
             for name, value in values:
-                index = self._index
-                if name in series and index < self._limit:
-                    number = series[name]
-                else:
-                    declared = self._declared(series, name, run)
-                    if declared is None:
-                        self.lose("metrics", 1)
-                        continue
-                    number, index = declared, self._index
-                try:
-                    body = _pack_point(number, step, value, time_us)
-                except Exception as error:
-                    raise _not_a_point(name, step, value) from error
-                _pack_slot(self._memory, index * SLOT, _crc32(body, self._seed + index), body)  # type: ignore[arg-type]
-                self._index = index + 1
-                self.is_dirty = True
-        finally:
-            self._release()
+                # As in `put_point`: a call for each would take as long as what it does.
+                while True:
+                    index, memory = self._index, self._memory
+                    if name in series and index < self._limit:
+                        number = series[name]
+                    else:
+                        declared = self._declared(series, name, run)
+                        if declared is None:
+                            self.lose("metrics", 1)
+                            break
+                        number, index, memory = declared, self._index, self._memory
+                    try:
+                        body = _pack_point(number, step, value, time_us)
+                    except Exception as error:
+                        raise _not_a_point(name, step, value) from error
+                    code = _crc32(body, self._seed + index)
+                    if self._index == index and self._memory is memory:
+                        self._index = index + 1
+                        _pack_slot(memory, index * SLOT, code, body)  # type: ignore[arg-type]
+                        self.is_dirty = True
+                        break
+        except BaseException:
+            self._let_go()
+            raise
+        self._release()
         if self._has_duty:
             self._see_to()
 
@@ -172,7 +188,9 @@ class SpoolWriter(SpoolPlace):
             return None
         number = series.get(name)
         if number is None:
-            number = self._next_series
+            # Taken before anything else happens: a signal's handler that declares a series gets the next one.
+            number, memory = self._next_series, self._memory
+            self._next_series = number + 1
             key, context = name if isinstance(name, tuple) else (name, None)
             if not isinstance(key, str) or not key:
                 raise InvalidInputError(f"A metric's key must be text that isn't empty; got {key!r}.")
@@ -180,10 +198,9 @@ class SpoolWriter(SpoolPlace):
             # Room for the declaration and the point that follows it: a series is declared in its own segment.
             if not self._put_record(KIND_SERIES, payload, time.time_ns() // 1000, extra_slots=1):
                 return None
-            if number != self._next_series:
+            if self._memory is not memory:
                 # A new segment began, and series numbers with it.
                 return self._declared(series, name, run)
-            self._next_series = number + 1
             series[name] = number
         return number
 
@@ -191,16 +208,24 @@ class SpoolWriter(SpoolPlace):
         slots = 1 + payload_slots(len(payload))
         if self._index + slots + extra_slots > self._limit and not self._has_room(slots + extra_slots):
             return False
-        index = self._index
-        memory = self._memory
+        body = RECORD_BODY.pack(RECORD | kind, len(payload), _crc32(payload), time_us)
+        index, memory = self._index, self._memory
         assert memory is not None
+        code = _crc32(body, self._seed + index)
+        if self._index != index or self._memory is not memory or index + slots + extra_slots > self._limit:
+            # A signal's handler has logged something in the middle of this.
+            return self._put_record(kind, payload, time_us, extra_slots)
+        self._index = index + slots
         start = (index + 1) * SLOT
         memory[start : start + len(payload)] = payload
-        body = RECORD_BODY.pack(RECORD | kind, len(payload), _crc32(payload), time_us)
-        _pack_slot(memory, index * SLOT, _crc32(body, self._seed + index), body)
-        self._index = index + slots
+        _pack_slot(memory, index * SLOT, code, body)
         self.is_dirty = True
         return True
+
+    def _let_go(self) -> None:
+        """Release the lock, if an interrupted call has it."""
+        if self._lock._is_owned():  # type: ignore[attr-defined]
+            self._release()
 
     def _after_fork_in_child(self) -> None:
         inherited = {self._segment, self._syncing, *self._left}

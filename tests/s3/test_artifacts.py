@@ -70,7 +70,9 @@ def test_an_upload_goes_on_where_it_was_broken_off(proxy, uri, tmp_path, monkeyp
     proxy.requests.clear()
     stored = store.put_files(files)
     sent = [line for line in proxy.requests if line.startswith("PUT ")]
-    assert len(sent) == 30 - len(there)
+    # Of those that are missing one may be sent twice: a client tries again where the store is slow.
+    assert len({line.partition("?")[0].partition(" HTTP")[0] for line in sent}) == 30 - len(there)
+    assert not [line for line in sent if any(digest in line for digest in there)]
     assert blobs(store) == {s.digest for s in stored.values()}
 
 
