@@ -21,6 +21,7 @@ The tree::
     │   ├── NotAWarehouseError       a folder that holds something else
     │   ├── StoreRefusedError        the artifact store takes no file: full, read-only, failing or away
     │   ├── UnsupportedTableError    a table with features or a schema this version must not touch
+    │   ├── FoldsGoneError           kept folds were dropped while a question was answered from them
     │   └── SnapshotGoneError        the past that a snapshot or cursor names can't be read any more
     ├── ModelError                   a model package that can't be written or read
     │   ├── DigestMismatchError      a file's bytes aren't those that were logged
@@ -158,6 +159,10 @@ class SnapshotGoneError(StorageError):
 
     code = "RESOURCE_DOES_NOT_EXIST"
     http_status = 410
+
+
+class FoldsGoneError(StorageError):
+    """Kept folds were dropped, as by a purge, while a question was answered from them; asked again it is answered."""
 
 
 class ModelError(WarehouseError):

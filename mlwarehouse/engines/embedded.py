@@ -23,7 +23,7 @@ from mlwarehouse.engines.embedded_tables import EmbeddedTables
 from mlwarehouse.engines.parse import check_marks
 from mlwarehouse.engines.render import Compiled, compiled
 from mlwarehouse.engines.running import Running, Watch, answered
-from mlwarehouse.errors import CastError, SqlError, StorageError
+from mlwarehouse.errors import CastError, FoldsGoneError, SqlError, StorageError
 from mlwarehouse.storage import Storage
 from mlwarehouse.tables import TABLES, TABLES_BY_NAME, TableSpec
 from mlwarehouse.tables.states import STATES
@@ -125,7 +125,7 @@ class EmbeddedEngine:
             with self._cursor() as cursor, running.on(cursor):
                 return self._executed(cursor, asked, watch).to_arrow_table()
 
-        with _told():
+        with self._told(asked.kept):
             return plain_types(answered(work, watch))
 
     def batches(
@@ -147,7 +147,7 @@ class EmbeddedEngine:
                     reader = self._executed(cursor, asked, watch, is_stream=True).to_arrow_reader(batch_rows)
                 return stack.pop_all(), cursor, reader
 
-        with _told():
+        with self._told(asked.kept):
             stack, cursor, reader = answered(begin, watch)
 
         def following(running: Running) -> pa.RecordBatch | None:
@@ -155,7 +155,7 @@ class EmbeddedEngine:
                 return next(reader, None)
 
         def rest() -> Iterator[pa.RecordBatch]:
-            with stack, _told():
+            with stack, self._told(asked.kept):
                 while (batch := answered(following, watch)) is not None:
                     # Whole numbers beyond 64 bits can't become floats here, half-way through a column: they fail.
                     yield from plain_types(pa.Table.from_batches([batch])).cast(schema).to_batches()
@@ -203,6 +203,7 @@ class EmbeddedEngine:
                 kept.prepare(cursor, self._connection_of_all())
                 return cursor.execute(text).to_arrow_table()
         except duckdb.Error as error:
+            self._check_folds(error)
             raise StorageError(f"Kept folds can't be read: {said(error)}") from error
 
     def _asked(self, sql: str, reading: Reading, parameters: Mapping[str, Any] | None) -> _Asked:
@@ -217,6 +218,25 @@ class EmbeddedEngine:
         if reading.kept is None and reading.as_of is None and reading.since is None and question.tables & _FOLDED:
             self.wants_folds = self.tables.is_remote
         return _Asked(question, reading, kept, dict(parameters) if parameters else None)
+
+    @contextmanager
+    def _told(self, kept: Kept | None) -> Iterator[None]:
+        """DuckDB's failures as ours; those of a stream come through Arrow."""
+        try:
+            yield
+        except (duckdb.Error, pa.ArrowException, OSError) as error:
+            if kept is not None:
+                self._check_folds(error)
+            raise SqlError(f"The question failed: {said(error)}") from error
+
+    def _check_folds(self, error: Exception) -> None:
+        """See whether something failed because kept folds have been dropped meanwhile.
+
+        Raises:
+            FoldsGoneError: It did.
+        """
+        if isinstance(error, duckdb.IOException) and str(derived_folder(self.tables)) in str(error):
+            raise FoldsGoneError("Kept folds were dropped while a question was answered from them; ask again.")
 
     @contextmanager
     def _cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -305,15 +325,6 @@ class EmbeddedEngine:
             return f"SELECT *, {newest} AS {COMMIT_VERSION} FROM ({rows_of_files(spec, files)})"
         until = self.version(spec) if version is None else version
         return rows_by_version(spec, self.tables.added(spec, after, until))
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """DuckDB's failures as ours; those of a stream come through Arrow."""
-    try:
-        yield
-    except (duckdb.Error, pa.ArrowException, OSError) as error:
-        raise SqlError(f"The question failed: {said(error)}") from error
 
 
 def _moment(when: dt.datetime) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlwarehouse.entities import Experiment, Run, Snapshot, ViewType
 from mlwarehouse.errors import InvalidInputError
-from mlwarehouse.parts.base import Base, means_spark
+from mlwarehouse.parts.base import Base, asked_again, means_spark
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 class Asking(Base):
     """Questions over runs, metrics and everything else, as frames and SQL."""
 
+    @asked_again
     def search_runs(
         self,
         experiment_ids: Sequence[str] | None = None,
@@ -85,6 +86,7 @@ class Asking(Base):
 
         return frame_of(self.spark_session(), found)
 
+    @asked_again
     def sql(
         self,
         query: str,
@@ -153,6 +155,7 @@ class Asking(Base):
                 watch=Watch(call, timeout_s, cancel),
             )
 
+    @asked_again
     def metric_history(
         self,
         run_ids: Sequence[str] | None = None,
@@ -200,6 +203,7 @@ class Asking(Base):
         )
         return frame
 
+    @asked_again
     def get_run(self, run_id: str, *, as_of: Any = None, at: Snapshot | str | None = None) -> Run:
         """One run with its latest metrics, params and tags.
 
@@ -215,6 +219,7 @@ class Asking(Base):
 
         return get_run(self.engine(), self.reading(as_of=as_of, at=at), run_id)
 
+    @asked_again
     def get_experiment_by_name(
         self, name: str, *, as_of: Any = None, at: Snapshot | str | None = None
     ) -> Experiment | None:
@@ -229,6 +234,7 @@ class Asking(Base):
 
         return get_experiment_by_name(self.engine(), self.reading(as_of=as_of, at=at), name)
 
+    @asked_again
     def search_experiments(self, *, as_of: Any = None, at: Snapshot | str | None = None) -> list[Experiment]:
         """All experiments that aren't deleted, newest first.
 

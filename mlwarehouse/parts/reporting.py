@@ -6,7 +6,7 @@ import datetime as dt
 from typing import TYPE_CHECKING, Any
 
 from mlwarehouse.entities import Snapshot
-from mlwarehouse.parts.base import Base, moment
+from mlwarehouse.parts.base import Base, asked_again, moment
 from mlwarehouse.tables.reports import ReportSpec, all_reports
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 class Reporting(Base):
     """Reports: what leaders and BI tools ask, by name and with parameters."""
 
+    @asked_again
     def report(
         self,
         name: str,

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mlwarehouse import Warehouse
-from mlwarehouse.engines import embedded_follow, embedded_maintain
+from mlwarehouse.engines import embedded_follow, embedded_maintain, embedded_states
 from mlwarehouse.engines.embedded_log import checkpoints, log_entries
 from mlwarehouse.ingest import committer, maintaining
 
@@ -69,6 +69,8 @@ def commit(root: str, spool: str, pace: str) -> None:
     maintaining.EVERY_S, maintaining.CLEAN_EVERY_S = soak.upkeep_s, soak.clean_s
     embedded_maintain.RETENTION_HOURS = soak.files_s / 3600
     embedded_follow.CLEANUPS = soak.cleanups
+    # A seventh of how long log entries stay, as a day is of a week: a fold that is older can't be taken up.
+    embedded_states.REFRESH_AGE_S = soak.log_s / 7
     committer.main([root, spool, str(soak.interval_s), "5", "auto"])
 
 

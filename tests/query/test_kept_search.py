@@ -11,11 +11,13 @@ import pytest
 from deltalake import DeltaTable
 
 from mlwarehouse import Warehouse
+from mlwarehouse.engines.embedded import EmbeddedEngine
 from mlwarehouse.engines.embedded_follow import write_checkpoint
 from mlwarehouse.engines.embedded_kept import fold_health
 from mlwarehouse.engines.embedded_log import log_entries
 from mlwarehouse.engines.embedded_states import drop_states, refresh
 from mlwarehouse.engines.embedded_tables import EmbeddedTables
+from mlwarehouse.errors import FoldsGoneError
 from mlwarehouse.tables.states import STATES
 
 
@@ -205,3 +207,31 @@ def test_a_column_of_a_later_release_changes_no_answer(warehouse):
     drop_states(warehouse.engine().tables)
     for found, expected in zip(kept, answers(warehouse), strict=True):
         pd.testing.assert_frame_equal(found, expected)
+
+
+@pytest.mark.parametrize("drops", [1, 3])
+def test_a_question_whose_folds_are_dropped_meanwhile_is_asked_again(warehouse, monkeypatch, drops):
+    log(warehouse, 0, 3)
+    warehouse.maintain()
+    with warehouse.start_run(run_id=log(warehouse, 3, 4)[0]) as run:
+        run.set_tag("late", "yes")
+    expected = warehouse.search_runs(search_all_experiments=True)
+    real, dropped = EmbeddedEngine.rows_of_runs, []
+
+    def dropping(self, *arguments):
+        found = real(self, *arguments)
+        if len(dropped) < drops:
+            dropped.append(drop_states(self.tables))
+        return found
+
+    monkeypatch.setattr(EmbeddedEngine, "rows_of_runs", dropping)
+    pd.testing.assert_frame_equal(warehouse.search_runs(search_all_experiments=True), expected)
+    assert dropped
+    monkeypatch.undo()
+    # One that goes on after its folds are gone says so.
+    warehouse.maintain()
+    engine = warehouse.engine()
+    reading = warehouse.reading()
+    drop_states(engine.tables)
+    with pytest.raises(FoldsGoneError, match="ask again"):
+        engine.query("SELECT * FROM params", reading=reading)
