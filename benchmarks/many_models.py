@@ -181,7 +181,7 @@ def _question(name: str, what: str, our_work: Work, their_work: Work, bar_ms: fl
 
 BENCHMARKS: tuple[Benchmark, ...] = (
     Benchmark(
-        name="models_bulk",
+        name="models-bulk",
         what=f"versions of registered models, {VERSIONS} a model, in bulk",
         unit="versions/s",
         is_better_low=False,
@@ -190,7 +190,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
         bar=Bar("≥ 50,000 versions/s", lambda value, _: value >= 50_000),
         expected=lambda n: n // VERSIONS * VERSIONS,
     ),
-    _question("models_alias", "the version that a model's alias points at", _by_alias, _by_alias, 30),
-    _question("models_page", f"a page of {PAGE} models by name", _page, _mlflow_page, 300),
-    _question("models_promote", "a version moved to Production, others archived", _promote, _mlflow_promote, 150),
+    _question("models-alias", "the version that a model's alias points at", _by_alias, _by_alias, 30),
+    _question("models-page", f"a page of {PAGE} models by name", _page, _mlflow_page, 300),
+    _question("models-promote", "a version moved to Production, others archived", _promote, _mlflow_promote, 150),
 )
