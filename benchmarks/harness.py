@@ -7,7 +7,6 @@ median.
 from __future__ import annotations
 
 import multiprocessing
-import resource
 import statistics
 import sys
 import tempfile
@@ -146,7 +145,7 @@ def run_benchmark(benchmark: Benchmark, *, repeats: int, scale: float) -> list[s
         value = statistics.median(m.value for m in measured)
         peak = statistics.median(m.peak_mb for m in measured)
         ratio = value / ours if benchmark.is_better_low else ours / value
-        extra = ", ".join(f"{k} {statistics.median(m.extra[k] for m in measured):.3g}" for k in measured[0].extra)
+        extra = ", ".join(f"{k} {_short(statistics.median(m.extra[k] for m in measured))}" for k in measured[0].extra)
         verdict = ""
         if side is benchmark.us:
             best = _best_peer(benchmark, found)
@@ -157,6 +156,10 @@ def run_benchmark(benchmark: Benchmark, *, repeats: int, scale: float) -> list[s
             f"| {'1' if side is benchmark.us else f'{ratio:,.1f}'} | {peak:,.0f} MB | {verdict} |"
         )
     return rows
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e7 else f"{value:.3g}"
 
 
 def _best_peer(benchmark: Benchmark, found: dict[str, list[Measured]]) -> float:
@@ -201,5 +204,10 @@ def _child(work: Callable[[Path, int], Measured], size: int, sender: Any) -> Non
             traceback.print_exc()
             sender.send(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
             return
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    sender.send(Measured(measured.value, measured.answer, peak, measured.extra))
+    sender.send(Measured(measured.value, measured.answer, _peak_mb(), measured.extra))
+
+
+def _peak_mb() -> float:
+    """The most memory that this process has had; `getrusage` begins with what its parent had when it was started."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:"))) / 1024
