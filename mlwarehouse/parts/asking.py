@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from mlwarehouse.entities import Experiment, Run, Snapshot, ViewType
 from mlwarehouse.errors import InvalidInputError
-from mlwarehouse.parts.base import Base, asked_again, means_spark
+from mlwarehouse.parts.again import asked_again
+from mlwarehouse.parts.base import Base
+from mlwarehouse.parts.engines import means_spark
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import functools
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from mlwarehouse import location
 from mlwarehouse.artifacts import ArtifactStore
 from mlwarehouse.config import Settings, load_settings
 from mlwarehouse.entities import Snapshot
 from mlwarehouse.errors import (
-    FoldsGoneError,
     InvalidInputError,
     NotFoundError,
     SnapshotGoneError,
     StorageError,
-    did_you_mean,
 )
 from mlwarehouse.location import Location
+from mlwarehouse.parts.engines import means_spark
 from mlwarehouse.storage import LocalStorage, Storage, open_storage
 
 if TYPE_CHECKING:
@@ -35,41 +33,6 @@ if TYPE_CHECKING:
     from mlwarehouse.ingest.spool_folder import SpoolFolder
 
 FLUSH_TIMEOUT_S = 60.0
-FOLD_TRIES = 3
-"""How often folds that are dropped while they are read have a question asked anew."""
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-ENGINES = ("embedded", "spark")
-"""The engines, by the names that arguments `engine` take."""
-
-
-def asked_again(ask: Callable[P, R]) -> Callable[P, R]:
-    """A method that answers, asked again where the kept folds that it reads are dropped meanwhile, as by a purge."""
-
-    @functools.wraps(ask)
-    def asking(*arguments: P.args, **options: P.kwargs) -> R:
-        for _ in range(FOLD_TRIES):
-            with contextlib.suppress(FoldsGoneError):
-                return ask(*arguments, **options)
-        return ask(*arguments, **options)
-
-    return asking
-
-
-def means_spark(engine: str | SparkSession) -> bool:
-    """Whether an argument `engine` means Spark: by name, or as a session.
-
-    Raises:
-        InvalidInputError: There is no such engine.
-    """
-    if isinstance(engine, str) and engine not in ENGINES:
-        raise InvalidInputError(
-            f"There is no engine `{engine}`; it must be embedded, spark, or a Spark session."
-            f"{did_you_mean(engine, ENGINES)}"
-        )
-    return not isinstance(engine, str) or engine == "spark"
 
 
 class Base:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from mlwarehouse.parts.base import means_spark
+from mlwarehouse.parts.engines import means_spark
 from mlwarehouse.parts.maintainer import maintainer_lock
 from mlwarehouse.parts.pinning import Pinning
 from mlwarehouse.parts.purging import Purging

@@ -6,7 +6,8 @@ import datetime as dt
 from typing import TYPE_CHECKING, Any
 
 from mlwarehouse.entities import Snapshot
-from mlwarehouse.parts.base import Base, asked_again, moment
+from mlwarehouse.parts.again import asked_again
+from mlwarehouse.parts.base import Base, moment
 from mlwarehouse.tables.reports import ReportSpec, all_reports
 
 if TYPE_CHECKING:

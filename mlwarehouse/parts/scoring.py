@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlwarehouse.errors import InvalidInputError, did_you_mean
-from mlwarehouse.parts.base import means_spark
+from mlwarehouse.parts.engines import means_spark
 from mlwarehouse.parts.packaging import FoundModel, Packaging
 
 if TYPE_CHECKING:
