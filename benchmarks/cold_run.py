@@ -16,9 +16,11 @@ def ours(place: Path, n: int) -> Measured:
 
     root, run_id = ours_at(place, n), _one(n)
     # Of another warehouse: what is imported at the first question is imported.
-    with Warehouse(place / "other", committer="off", capture_code=False) as other, other.start_run() as run:
+    other = Warehouse(place / "other", committer="off", capture_code=False)
+    with other.start_run() as run:
         run.log_metric("m1", 1.0)
-        other.get_run(run.run_id)
+    other.get_run(run.run_id)
+    other.close()
     before = time.perf_counter()
     warehouse = Warehouse(root, committer="off")
     value = warehouse.get_run(run_id).data.metrics["m1"]
