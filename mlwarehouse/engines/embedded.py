@@ -100,7 +100,7 @@ class EmbeddedEngine:
 
     def version(self, spec: TableSpec) -> int:
         """See `Engine.version`."""
-        return self.tables.handle(spec).version()
+        return self.tables.version(spec)
 
     def transaction_version(self, spec: TableSpec, app_id: str) -> int | None:
         """See `Engine.transaction_version`."""
