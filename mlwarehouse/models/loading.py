@@ -73,7 +73,11 @@ def load_predictor(
     package = folder if isinstance(folder, ModelPackage) else read_package(folder)
     options = LoadOptions(device or "cpu", allow_pickle, allow_code, known_types(trusted_types))
     flavor = flavor_by_name(package.flavor)
-    return Predictor(load_package(package, options), package.signature, package.digest, flavor.predict)
+    model = load_package(package, options)
+    takes_array = flavor.takes_array is not None and flavor.takes_array(model)
+    return Predictor(
+        model, package.signature, package.digest, flavor.predict, flavor.predict_array if takes_array else None
+    )
 
 
 def known_types(given: Sequence[str]) -> tuple[str, ...]:

@@ -8,35 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlwarehouse.errors import ModelError, SignatureError
-from mlwarehouse.models import Field, Predictor, Signature
+from mlwarehouse.models import ARROW_TYPES, Predictor, Signature, arrow_type
 from mlwarehouse.udf.bad_rows import OnError, predict_around
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-ARROW_TYPES: Mapping[str, pa.DataType] = {
-    "string": pa.string(),
-    "long": pa.int64(),
-    "integer": pa.int32(),
-    "double": pa.float64(),
-    "float": pa.float32(),
-    "boolean": pa.bool_(),
-}
-"""The Arrow type of each field type."""
-
-
-def arrow_type(field: Field) -> pa.DataType:
-    """The Arrow type of a field's values."""
-    type_ = ARROW_TYPES[field.type]
-    for _ in range(field.dims):
-        type_ = pa.list_(type_)
-    return type_
 
 
 def type_name(type_: pa.DataType) -> str:
@@ -47,6 +25,8 @@ def type_name(type_: pa.DataType) -> str:
         return type_name(type_.value_type)
     if pa.types.is_large_string(type_) or pa.types.is_string_view(type_):
         return "string"
+    if pa.types.is_large_binary(type_) or pa.types.is_fixed_size_binary(type_) or pa.types.is_binary_view(type_):
+        return "binary"
     small = {pa.int8(): "integer", pa.int16(): "integer", pa.uint8(): "integer", pa.uint16(): "integer"}
     names = {known: name for name, known in ARROW_TYPES.items()} | small | {pa.uint32(): "long"}
     return str(names.get(type_, type_))
@@ -132,7 +112,7 @@ def try_rows(
     good: list[pa.Table] = []
     bad: dict[int, str] = {}
     for at in range(0, given.num_rows, step):
-        parts, failed = predict_around(lambda part: _predict(predictor, part, outputs), given.slice(at, step), on_error)
+        parts, failed = predict_around(predictor.predict_rows, given.slice(at, step), on_error)
         good += parts
         bad |= {at + place: error for place, error in failed.items()}
     n_lacking = rows.num_rows - given.num_rows
@@ -228,23 +208,6 @@ def _errors(lacks: pa.Array, is_given: pa.Array, bad: Mapping[int, str]) -> pa.A
     for place, error in bad.items():
         failed[places[place].as_py()] = error
     return pc.coalesce(lacks, pa.array(failed, pa.string()))
-
-
-def _predict(predictor: Predictor, rows: pa.Table, outputs: Sequence[Field]) -> pa.Table:
-    frame = predictor.predict(rows.to_pandas())
-    types: dict[str, pa.DataType | None] = dict.fromkeys(frame.columns)
-    types |= {f.name: arrow_type(f) for f in outputs}
-    return pa.table({name: _array(frame[name], types[name]) for name in frame.columns})
-
-
-def _array(column: pd.Series[Any], type_: pa.DataType | None) -> pa.Array:
-    # NaN that a model computed is its answer; in a column of objects pandas means a gap by it.
-    is_object = column.dtype == object
-    values = column.tolist() if is_object and type_ is not None and pa.types.is_nested(type_) else column.to_numpy()
-    try:
-        return pa.array(values, type=type_, from_pandas=is_object and not isinstance(values, list))
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        raise ModelError(f"The model's output `{column.name}` isn't {type_ or 'of one type'}: {error}.") from error
 
 
 def _as_type(found: pa.Table, result_type: pa.DataType) -> pa.Array:

@@ -28,6 +28,7 @@ _SPARK_NAMES = {
     "double": "double",
     "float": "float",
     "boolean": "boolean",
+    "binary": "binary",
 }
 
 
