@@ -6,12 +6,16 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from mlwarehouse.errors import ModelError, WarehouseError
+from mlwarehouse.models.columns import column_array
 from mlwarehouse.models.frames import as_frame, conform, empty_outputs, output_frame
 from mlwarehouse.models.signature import Signature
-from mlwarehouse.models.torch_calling import predict_by_torch
+from mlwarehouse.models.torch_calling import call_with_array, has_predict, predict_by_torch
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
+    import pyarrow as pa
 
 
 class Predictor:
@@ -57,14 +61,40 @@ class Predictor:
         outputs = self.signature.outputs if self.signature is not None else ()
         if len(given) == 0 and outputs:
             return empty_outputs(given.index, outputs)
+        result = self._asked(lambda: self._predict(self.model, given), list(given.columns))
+        return output_frame(result, given.index, outputs)
+
+    def predict_table(self, rows: pa.Table) -> pd.DataFrame:
+        """The same for Arrow's rows, without a frame between where the model takes a tensor of plain columns.
+
+        Args:
+            rows: As for `predict`.
+
+        Returns:
+            As `predict`.
+
+        Raises:
+            SignatureError: As `predict`.
+            ModelError: As `predict`.
+        """
+        import pandas as pd
+
+        is_plain = self._predict is predict_by_torch and not has_predict(self.model)
+        array = column_array(rows, self.signature) if is_plain and rows.num_rows else None
+        if array is None or self.signature is None:
+            return self.predict(rows.to_pandas())
+        names = [f.name for f in self.signature.inputs]
+        result = self._asked(lambda: call_with_array(self.model, array, names), names)
+        return output_frame(result, pd.RangeIndex(rows.num_rows), self.signature.outputs)
+
+    def _asked(self, ask: Callable[[], Any], names: Sequence[str]) -> Any:
         try:
-            result = self._predict(self.model, given)
+            return ask()
         except WarehouseError:
             raise
         except Exception as error:
-            names = ", ".join(f"`{name}`" for name in given.columns[:10])
+            told = ", ".join(f"`{name}`" for name in names[:10])
             raise ModelError(
-                f"The model {type(self.model).__qualname__} failed on a frame with the columns {names}: "
+                f"The model {type(self.model).__qualname__} failed on a frame with the columns {told}: "
                 f"{' '.join(str(error).split())}"
             ) from error
-        return output_frame(result, given.index, outputs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from mlwarehouse.errors import ModelError, WarehouseError
@@ -9,6 +10,7 @@ from mlwarehouse.models.frames import input_array
 from mlwarehouse.models.torch_import import require_torch
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
 
@@ -23,9 +25,25 @@ def predict_by_torch(model: Any, frame: pd.DataFrame) -> Any:
     """
     torch = require_torch()
     with torch.inference_mode():
-        if _has_predict(model):
+        if has_predict(model):
             return model.predict(frame)
-        tensor = torch.from_numpy(input_array(frame))
+    return call_with_array(model, input_array(frame), list(frame.columns))
+
+
+def call_with_array(model: Any, array: np.ndarray[Any, Any], names: Sequence[str]) -> Any:
+    """Call a module with one tensor, without gradients.
+
+    Args:
+        model: The module.
+        array: What the tensor is made of; its memory is shared.
+        names: The columns that it was made of, for what an error says.
+
+    Raises:
+        ModelError: The model failed.
+    """
+    torch = require_torch()
+    with torch.inference_mode():
+        tensor = torch.from_numpy(array)
         weights = next((p for p in model.parameters() if p.is_floating_point()), None)
         if weights is not None:
             # A model in half precision, or on another device, takes only its own kind.
@@ -37,11 +55,11 @@ def predict_by_torch(model: Any, frame: pd.DataFrame) -> Any:
         except Exception as error:
             raise ModelError(
                 f"The model {type(model).__qualname__} failed on a tensor of shape {list(tensor.shape)}, made of "
-                f"{_columns(frame)}: {' '.join(str(error).split())}"
+                f"{_columns(names)}: {' '.join(str(error).split())}"
             ) from error
 
 
-def _has_predict(model: Any) -> bool:
+def has_predict(model: Any) -> bool:
     """Whether a model predicts from frames itself; scripts and exported graphs know nothing of frames."""
     torch = require_torch()
     if isinstance(model, torch.jit.ScriptModule | torch.fx.GraphModule):
@@ -49,8 +67,8 @@ def _has_predict(model: Any) -> bool:
     return callable(getattr(model, "predict", None))
 
 
-def _columns(frame: pd.DataFrame) -> str:
-    names = [f"`{name}`" for name in frame.columns]
+def _columns(given: Sequence[str]) -> str:
+    names = [f"`{name}`" for name in given]
     if len(names) == 1:
         return f"column {names[0]}"
     return f"columns {', '.join(names[:5])}" + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -148,7 +148,7 @@ def _is_whole(signature: Signature | None, rows: pa.Table) -> pa.ChunkedArray:
 
 
 def _predict(predictor: Predictor, rows: pa.Table, outputs: Sequence[Field]) -> pa.Table:
-    frame = predictor.predict(rows.to_pandas())
+    frame = predictor.predict_table(rows)
     types: dict[str, pa.DataType | None] = dict.fromkeys(frame.columns)
     types |= {f.name: arrow_type(f) for f in outputs}
     return pa.table({name: _array(frame[name], types[name]) for name in frame.columns})
