@@ -52,6 +52,21 @@ class Whereabouts(nn.Module):
             "rows": torch.full((n,), n, dtype=torch.int64),
             "grad": torch.tensor([torch.is_grad_enabled()] * n),
         }
+
+
+class Picky(nn.Module):
+    """Doubles, and fails where there is a negative number; `calls` counts how often it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unused = nn.Parameter(torch.tensor(0.0))
+        self.calls = 0
+
+    def predict(self, frame):
+        self.calls += 1
+        if (frame["x"] < 0).any():
+            raise ValueError("no negative numbers, please")
+        return frame["x"] * 2
 '''
 
 
@@ -108,3 +123,10 @@ def unsigned(tmp_path_factory: pytest.TempPathFactory) -> ModelPackage:
         model.weight.fill_(2.0)
     folder: Path = tmp_path_factory.mktemp("models") / "unsigned"
     return save_model(folder, model, init_args={"in_features": 2, "out_features": 1, "bias": False})
+
+
+@pytest.fixture(scope="session")
+def picky(nets, tmp_path_factory: pytest.TempPathFactory) -> ModelPackage:
+    """Fails on a batch in which there is a negative number."""
+    signature = Signature((Field("x", "long"),), (Field("prediction", "long"),))
+    return save_model(tmp_path_factory.mktemp("models") / "picky", nets.Picky(), signature=signature)
