@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+_SMALL = ("int8", "int16", "int32", "uint8", "uint16")
+_WHOLE = (*_SMALL, "int64", "uint32")
+_ANY = (*_WHOLE, "halffloat", "float", "double")
+_TAKEN = {"boolean": ("bool",), "integer": _SMALL, "long": _WHOLE, "float": _ANY, "double": _ANY}
+"""Arrow's types that a field takes as a signature does, by the field's type."""
+
 ARROW_TYPES: Mapping[str, pa.DataType] = {
     "string": pa.string(),
     "long": pa.int64(),
@@ -47,23 +53,26 @@ def array_of(rows: pa.Table, signature: Signature) -> np.ndarray[Any, Any] | Non
         signature: What the model takes.
 
     Returns:
-        float32 of shape [rows, columns], or the stack of one column's lists; None where only a frame can be made.
+        float32 of shape [rows, columns], a column after the other in memory, or the stack of one column's lists; None
+        where only a frame can be made.
     """
     import numpy as np
 
     fields = signature.inputs
-    if any(f.name not in rows.column_names or rows.column(f.name).null_count for f in fields) or not fields:
+    if not fields or any(f.name not in rows.column_names or rows.column(f.name).null_count for f in fields):
         return None
-    if any(f.type not in DTYPES or (f.dims and len(fields) > 1) for f in fields):
+    if any(_innermost(rows.schema.field(f.name).type) not in _TAKEN.get(f.type, ()) for f in fields):
         return None
-    if fields[0].dims:
+    if fields[0].dims and len(fields) == 1:
         return _stacked(rows.column(fields[0].name), fields[0])
-    array = np.empty((rows.num_rows, len(fields)), dtype=np.float32)
-    for i, field in enumerate(fields):
+    if any(f.dims or _is_list(rows.schema.field(f.name).type) for f in fields):
+        return None
+    array = np.empty((len(fields), rows.num_rows), dtype=np.float32)
+    for place, field in zip(array, fields, strict=True):
         column = rows.column(field.name).to_numpy()
         # By way of the field's own type: large whole numbers are rounded as in a frame.
-        array[:, i] = column if field.type == "float" else column.astype(DTYPES[field.type], copy=False)
-    return array
+        place[:] = column if field.type == "float" else column.astype(DTYPES[field.type], copy=False)
+    return array.T
 
 
 def table_of(value: Any, n_rows: int, fields: Sequence[Field]) -> pa.Table:
@@ -117,11 +126,21 @@ def _is_list(type_: pa.DataType) -> bool:
     return bool(pa.types.is_list(type_) or pa.types.is_large_list(type_) or pa.types.is_fixed_size_list(type_))
 
 
+def _innermost(type_: pa.DataType) -> str:
+    while _is_list(type_):
+        type_ = type_.value_type
+    return str(type_)
+
+
 def _stacked(column: pa.ChunkedArray, field: Field) -> np.ndarray[Any, Any] | None:
     import numpy as np
 
     array = _stack(column)
-    if array is None or (field.shape is not None and not fits_shape(array.shape[1:], field.shape)):
+    if (
+        array is None
+        or array.ndim != field.dims + 1
+        or (field.shape is not None and not fits_shape(array.shape[1:], field.shape))
+    ):
         return None
     kind = {"float": np.float32, "double": np.float32, "boolean": np.bool_}.get(field.type, np.int64)
     return array.astype(kind, copy=False)

@@ -116,8 +116,7 @@ def input_array(frame: pd.DataFrame) -> np.ndarray[Any, Any]:
             )
     nested = [f for f in fields if f.dims]
     if not nested:
-        # Row by row: results of a matrix product depend on the order in memory in their last digit.
-        return np.ascontiguousarray(frame.to_numpy(dtype=np.float32))
+        return frame.to_numpy(dtype=np.float32)
     if len(fields) > 1:
         raise SignatureError(
             f"Column `{nested[0].name}` holds lists and there are {len(fields) - 1} further columns; give the model a "

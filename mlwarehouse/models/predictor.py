@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mlwarehouse.errors import ModelError, WarehouseError
@@ -31,7 +31,7 @@ class Predictor:
         signature: Signature | None,
         digest: str,
         predict: Callable[[Any, pd.DataFrame], Any] = predict_by_torch,
-        predict_array: Callable[[Any, np.ndarray[Any, Any]], Any] | None = None,
+        predict_array: Callable[[Any, np.ndarray[Any, Any], Sequence[str]], Any] | None = None,
     ) -> None:
         """Wrap a loaded model; `load_predictor` does it for a package, with its flavor's ways to call it."""
         self.model = model
@@ -68,7 +68,8 @@ class Predictor:
         outputs = self._outputs
         if len(given) == 0 and outputs:
             return empty_outputs(given.index, outputs)
-        return output_frame(self._called(self._predict, given, given.columns), given.index, outputs)
+        result = self._asked(lambda: self._predict(self.model, given), list(given.columns))
+        return output_frame(result, given.index, outputs)
 
     def predict_rows(self, rows: pa.Table) -> pa.Table:
         """Predict Arrow rows; a model that takes one array gets it without a frame between, with the same result.
@@ -85,24 +86,27 @@ class Predictor:
         """
         from mlwarehouse.models.arrow_rows import array_of, frame_of, table_of, table_of_frame
 
-        if self._predict_array is not None and self.signature is not None and rows.num_rows:
+        by_array = self._predict_array
+        if by_array is not None and self.signature is not None and rows.num_rows:
             array = array_of(rows, self.signature)
             if array is not None:
-                value = self._called(self._predict_array, array, [f.name for f in self.signature.inputs])
-                return table_of(value, rows.num_rows, self._outputs)
+                names = [f.name for f in self.signature.inputs]
+                return table_of(
+                    self._asked(lambda: by_array(self.model, array, names), names), rows.num_rows, self._outputs
+                )
         return table_of_frame(self.predict(frame_of(rows)), self._outputs)
 
     @property
     def _outputs(self) -> tuple[Field, ...]:
         return self.signature.outputs if self.signature is not None else ()
 
-    def _called(self, predict: Callable[[Any, Any], Any], given: Any, columns: Iterable[str]) -> Any:
+    def _asked(self, ask: Callable[[], Any], columns: Sequence[str]) -> Any:
         try:
-            return predict(self.model, given)
+            return ask()
         except WarehouseError:
             raise
         except Exception as error:
-            names = ", ".join(f"`{name}`" for name in list(columns)[:10])
+            names = ", ".join(f"`{name}`" for name in columns[:10])
             raise ModelError(
                 f"The model {type(self.model).__qualname__} failed on a frame with the columns {names}: "
                 f"{' '.join(str(error).split())}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from mlwarehouse.errors import ModelError, WarehouseError
@@ -24,18 +25,18 @@ def predict_by_torch(model: Any, frame: pd.DataFrame) -> Any:
     """
     torch = require_torch()
     if takes_tensor(model):
-        return predict_tensor(model, input_array(frame), _columns(frame))
+        return predict_tensor(model, input_array(frame), list(frame.columns))
     with torch.inference_mode():
         return model.predict(frame)
 
 
-def predict_tensor(model: Any, array: np.ndarray[Any, Any], columns: str = "its columns") -> Any:
+def predict_tensor(model: Any, array: np.ndarray[Any, Any], names: Sequence[str]) -> Any:
     """Call a module with one tensor, without gradients.
 
     Args:
         model: A module that `takes_tensor`.
         array: What `input_array` makes.
-        columns: What it was made of, for the error.
+        names: The columns that it was made of, for what an error says.
 
     Raises:
         ModelError: The model failed.
@@ -56,7 +57,7 @@ def predict_tensor(model: Any, array: np.ndarray[Any, Any], columns: str = "its 
         except Exception as error:
             raise ModelError(
                 f"The model {type(model).__qualname__} failed on a tensor of shape {list(tensor.shape)}, made of "
-                f"{columns}: {' '.join(str(error).split())}"
+                f"{_columns(names)}: {' '.join(str(error).split())}"
             ) from error
 
 
@@ -71,8 +72,8 @@ def takes_tensor(model: Any) -> bool:
     return not callable(getattr(model, "predict", None))
 
 
-def _columns(frame: pd.DataFrame) -> str:
-    names = [f"`{name}`" for name in frame.columns]
+def _columns(given: Sequence[str]) -> str:
+    names = [f"`{name}`" for name in given]
     if len(names) == 1:
         return f"column {names[0]}"
     return f"columns {', '.join(names[:5])}" + (f" and {len(names) - 5} more" if len(names) > 5 else "")
