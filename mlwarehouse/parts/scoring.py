@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from mlwarehouse.errors import InvalidInputError, did_you_mean
 from mlwarehouse.parts.engines import means_spark
-from mlwarehouse.parts.packaging import FoundModel, Packaging
+from mlwarehouse.parts.packaging import FoundModel
+from mlwarehouse.parts.spark_functions import SparkFunctions
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from mlwarehouse.engines.base import Appended
-    from mlwarehouse.udf import ModelUdf, Scoring
+    from mlwarehouse.udf import Scoring
 
 
 @dataclass(frozen=True)
@@ -39,37 +40,8 @@ class Scored:
     table_version: int
 
 
-class Predicting(Packaging):
+class Predicting(SparkFunctions):
     """Models over tables: as Spark columns, and as rows of `predictions`."""
-
-    def spark_udf(
-        self,
-        spark: SparkSession,
-        model_uri: str,
-        *,
-        result_type: str | None = None,
-        batch_rows: int | None = None,
-        allow_pickle: bool = False,
-    ) -> ModelUdf:
-        """A model as a function of Spark columns: ``df.withColumn("p", udf("text"))``.
-
-        The version is pinned here, so every worker runs the same bytes, also when the alias moves.
-
-        Args:
-            spark: The session; classic or Connect.
-            model_uri: As for `find_model`.
-            result_type: What a call gives, in Spark's words; None means by the signature.
-            batch_rows: The most rows to give to the model at once.
-            allow_pickle: Whether loading it may run a pickle.
-
-        Raises:
-            NotFoundError: No model is there.
-            SignatureError: The signature names no outputs and no `result_type` is given.
-        """
-        from mlwarehouse.udf import spark_udf
-
-        folder = self.find_model(model_uri).folder
-        return spark_udf(spark, folder, result_type=result_type, batch_rows=batch_rows, allow_pickle=allow_pickle)
 
     def score(
         self,
