@@ -106,6 +106,12 @@ def linear(warehouse):
     return rows, run, version
 
 
+def test_a_registered_model_knows_what_it_was_made_from(warehouse, linear):
+    _, run, _ = linear
+    made = warehouse.register_model(f"runs:/{run.run_id}/model", "retrained", parent="models:/line@champion")
+    assert made.parent == "models:/line/1"
+
+
 def test_a_model_is_registered_found_loaded_and_scores(warehouse, linear):
     import torch
 

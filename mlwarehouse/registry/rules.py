@@ -11,6 +11,7 @@ from mlwarehouse.entities import Stage
 from mlwarehouse.errors import ConflictError, InvalidInputError, NotFoundError, PermissionDeniedError, did_you_mean
 from mlwarehouse.registry.events import Change, Kind
 from mlwarehouse.registry.fold import ModelState, VersionState
+from mlwarehouse.registry.names import ModelAddress
 
 
 def create_model(state: ModelState, *, description: str | None, tags: Mapping[str, str]) -> Sequence[Change]:
@@ -255,6 +256,28 @@ def need_alias(state: ModelState, alias: str) -> int:
             f"{did_you_mean(alias, state.aliases)}"
         )
     return found
+
+
+def meant(state: ModelState, address: ModelAddress) -> int:
+    """The version that an address means.
+
+    Args:
+        state: The model of its name.
+        address: The address.
+
+    Raises:
+        NotFoundError: No such model, version or alias, or no version in the stage.
+    """
+    if address.version is not None:
+        return need_version(state, address.version).version
+    if address.alias is not None:
+        return need_alias(state, address.alias)
+    there = [v for v in need_model(state).versions.values() if address.stage is None or v.stage == address.stage]
+    if not there:
+        where = f" in stage {address.stage.value}" if address.stage is not None else ""
+        stages = ", ".join(sorted({f"{v.stage}" for v in state.versions.values()})) or "no stage at all"
+        raise NotFoundError(f"Registered model `{state.name}` has no version{where}; it has versions in {stages}.")
+    return max(v.version for v in there)
 
 
 def _need(state: ModelState, version: int | None) -> None:

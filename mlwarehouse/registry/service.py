@@ -126,8 +126,9 @@ class Registry(Governed, Hooked, Looking):
 
         Args:
             versions: An Arrow, pandas or Polars table, or lists by column name. Columns, all text: ``name``,
-                ``source``, and where wanted ``run_id``, ``digest``, ``description``, ``stage`` and ``alias``, null for
-                none. Models that aren't there are made; versions of one are numbered in the order of their rows.
+                ``source``, and where wanted ``run_id``, ``digest``, ``description``, ``parent``, ``stage``, ``alias``
+                and ``tags.<key>``, null for none. Models that aren't there are made; versions of one are numbered in
+                the order of their rows. A parent is a version that there is before.
             source_id: Names these versions, such as the file they come from: under one id they are registered once.
             comment: Why, in the actor's words.
 
