@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlwarehouse.errors import ModelError, SignatureError
-from mlwarehouse.models import ARROW_TYPES, Predictor, Signature, arrow_type
+from mlwarehouse.models import Predictor, Signature
+from mlwarehouse.models.arrow_rows import ARROW_TYPES, arrow_type
 from mlwarehouse.udf.bad_rows import OnError, predict_around
 
 
