@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from mlwarehouse.mlflow_api import entries, experiments, history, runs
+from mlwarehouse.mlflow_api import artifacts, entries, experiments, history, runs
 from mlwarehouse.mlflow_api.messages import Field, read_request
 from mlwarehouse.mlflow_api.store import MlflowStore
 
@@ -162,6 +162,13 @@ CALLS: tuple[Call, ...] = (
         (RUN_ID, _list("metrics", *POINT), _list("params", *TAG), _list("tags", *TAG)),
     ),
     Call("POST", "runs/log-inputs", entries.log_inputs, "write", (RUN_ID, _list("datasets", *INPUT))),
+    Call(
+        "GET",
+        "artifacts/list",
+        artifacts.list_artifacts,
+        "read",
+        (RUN_ID, _text("path"), _text("page_token")),
+    ),
     Call(
         "GET",
         "metrics/get-history",

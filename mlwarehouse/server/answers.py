@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Any
 
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from mlwarehouse.errors import ConflictError, StorageError, WarehouseError
@@ -39,3 +42,24 @@ def refuse_error(error: WarehouseError) -> Response:
     if error.code == ConflictError.code:
         return refuse(error.code, str(error), 400)
     return refuse(error.code, str(error), error.http_status)
+
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+def guarded(handle: Handler) -> Handler:
+    """A handler whose failures are answered in the one form."""
+
+    @functools.wraps(handle)
+    async def handling(request: Request) -> Response:
+        try:
+            return await handle(request)
+        except ClientDisconnect:
+            return Response(status_code=400)
+        except WarehouseError as error:
+            return refuse_error(error)
+        except Exception:
+            LOGGER.exception("%s %s failed", request.method, request.url.path)
+            return refuse("INTERNAL_ERROR", "The server failed to answer; its log says why.", 500)
+
+    return handling

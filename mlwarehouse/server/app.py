@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,17 +10,16 @@ from typing import Any
 
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from mlwarehouse._version import __version__
-from mlwarehouse.errors import InvalidInputError, WarehouseError
+from mlwarehouse.errors import InvalidInputError
 from mlwarehouse.mlflow_api import CALLS, Call, MlflowStore, find_call
 from mlwarehouse.mlflow_api.checks import MOST_BODY_BYTES
-from mlwarehouse.server.answers import HEADERS, answer, refuse, refuse_error
-
-LOGGER = logging.getLogger("mlwarehouse.server")
+from mlwarehouse.server.answers import HEADERS, answer, guarded, refuse
+from mlwarehouse.server.files import ROUTES
 
 MLFLOW_VERSION = "3.17.2"
 """The release of MLflow whose API this is: what `/version` says, which its clients ask."""
@@ -55,6 +53,7 @@ def create_app(store: MlflowStore) -> FastAPI:
         routes=[
             Route("/health", _health),
             Route("/version", _version),
+            *ROUTES,
             Route("/{rest:path}", _call, methods=METHODS),
         ],
     )
@@ -70,22 +69,15 @@ async def _version(request: Request) -> Response:
     return PlainTextResponse(MLFLOW_VERSION, headers=HEADERS)
 
 
+@guarded
 async def _call(request: Request) -> Response:
     match = _PREFIX.fullmatch(request.url.path)
     path = match["path"] if match else ""
     call = find_call(request.method, path)
     if call is None:
         return _nobody(request, path)
-    try:
-        body = await _body(request, call)
-        return answer(await run_in_threadpool(call, request.app.state.store, body))
-    except ClientDisconnect:
-        return Response(status_code=400)
-    except WarehouseError as error:
-        return refuse_error(error)
-    except Exception:
-        LOGGER.exception("%s %s failed", request.method, request.url.path)
-        return refuse("INTERNAL_ERROR", "The server failed to answer; its log says why.", 500)
+    body = await _body(request, call)
+    return answer(await run_in_threadpool(call, request.app.state.store, body))
 
 
 async def _body(request: Request, call: Call) -> Any:

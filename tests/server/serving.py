@@ -26,7 +26,7 @@ class Server:
     process: subprocess.Popen[str]
     uri: str
 
-    def ask(self, method: str, path: str, body: Any = None, **arguments: Any) -> tuple[int, Any]:
+    def ask(self, method: str, path: str, body: Any = None, /, **arguments: Any) -> tuple[int, Any]:
         """The status and the decoded answer of a call, `path` being what stands behind ``/api/2.0/mlflow/``."""
         where = path if path.startswith("/") else f"/api/2.0/mlflow/{path}"
         query = f"?{urllib.parse.urlencode(arguments, doseq=True)}" if arguments else ""
@@ -40,13 +40,13 @@ class Server:
             status, text = error.code, error.read().decode()
         return status, json.loads(text) if text.startswith("{") else text
 
-    def post(self, path: str, **body: Any) -> Any:
+    def post(self, path: str, /, **body: Any) -> Any:
         """The answer of a call that must succeed."""
         status, answer = self.ask("POST", path, body)
         assert status == 200, answer
         return answer
 
-    def get(self, path: str, **arguments: Any) -> Any:
+    def get(self, path: str, /, **arguments: Any) -> Any:
         """Likewise."""
         status, answer = self.ask("GET", path, **arguments)
         assert status == 200, answer
