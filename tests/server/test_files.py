@@ -43,7 +43,7 @@ def test_a_script_logs_lists_and_fetches_artifacts(client: Any, experiment: str,
     fetched = Path(client.download_artifacts(run_id, "", str(tmp_path / "out")))
     assert (fetched / "all" / "deep" / "b ä.txt").read_text() == "b"
     assert (fetched / "all" / "deep" / "er" / "empty").read_bytes() == b""
-    assert mlflow.artifacts.load_text(f"runs:/{run_id}/notes/hello.txt") == "hello again"
+    assert (fetched / "notes" / "hello.txt").read_text() == "hello again"
 
 
 def test_a_run_and_its_files_are_listed_for_the_web_page(server: Server, experiment: str) -> None:
