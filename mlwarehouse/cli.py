@@ -18,6 +18,7 @@ from mlwarehouse.cli_report import parameters_of, told
 from mlwarehouse.cli_server import serve
 from mlwarehouse.cli_spark import thrift_server
 from mlwarehouse.cli_sql import sql
+from mlwarehouse.cli_webhooks import webhooks_app
 from mlwarehouse.errors import MissingDependencyError, WarehouseError
 from mlwarehouse.warehouse import Warehouse
 
@@ -30,6 +31,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(models_app, name="models")
+app.add_typer(webhooks_app, name="webhooks")
 
 
 def main() -> None:

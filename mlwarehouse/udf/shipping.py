@@ -38,7 +38,7 @@ def ship(spark: SparkSession, package: ModelPackage) -> None:
 
 
 @lru_cache(maxsize=2)
-def worker_predictor(digest: str, allow_pickle: bool) -> Predictor:
+def worker_predictor(digest: str, allow_pickle: bool, trusted_types: tuple[str, ...] = ()) -> Predictor:
     """The model of a shipped package, loaded once by this worker process; its files are checked against the digest.
 
     Workers run side by side, one a core, so each computes with one thread.
@@ -49,7 +49,8 @@ def worker_predictor(digest: str, allow_pickle: bool) -> Predictor:
     """
     from pyspark import SparkFiles
 
-    predictor = load_predictor(SparkFiles.get(archive_name(digest)), allow_pickle=allow_pickle)
+    folder = SparkFiles.get(archive_name(digest))
+    predictor = load_predictor(folder, allow_pickle=allow_pickle, trusted_types=trusted_types)
     # A model of another library is scored also where PyTorch isn't installed.
     torch = sys.modules.get("torch")
     if torch is not None:
