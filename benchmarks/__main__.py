@@ -20,6 +20,7 @@ from benchmarks import (
     many_models,
     many_points,
     million,
+    scoring,
     search,
     training_loop,
 )
@@ -39,6 +40,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     growth.BENCHMARK,
     many_points.BENCHMARK,
     *many_models.BENCHMARKS,
+    scoring.BENCHMARK,
 )
 
 HEAD = "| work | side | median | ratio to us | peak memory | bar |\n| --- | --- | --- | --- | --- | --- |"

@@ -17,6 +17,7 @@ from mlwarehouse.cli_output import note, print_json, print_rows, record
 from mlwarehouse.cli_report import parameters_of, told
 from mlwarehouse.cli_spark import thrift_server
 from mlwarehouse.cli_sql import sql
+from mlwarehouse.cli_webhooks import webhooks_app
 from mlwarehouse.errors import MissingDependencyError, WarehouseError
 from mlwarehouse.warehouse import Warehouse
 
@@ -29,6 +30,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(models_app, name="models")
+app.add_typer(webhooks_app, name="webhooks")
 
 
 def main() -> None:

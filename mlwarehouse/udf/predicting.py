@@ -1,4 +1,4 @@
-"""Predictions of Arrow rows: what a Spark worker does with a batch, and `score_frame` with a table.
+"""Predictions of Arrow rows: what a Spark worker does with a batch, and `score_batches` here.
 
 A row with a null in a column that the model requires isn't given to the model: its outputs are null. NaN is a value
 and is given. Optional columns are passed on with their nulls. A row that the model fails on is found by `bad_rows`.
