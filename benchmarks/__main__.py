@@ -15,6 +15,7 @@ from benchmarks import (
     commit_rate,
     flat_commits,
     growth,
+    imports,
     log_cost,
     log_ten,
     many_models,
@@ -39,6 +40,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     growth.BENCHMARK,
     many_points.BENCHMARK,
     *many_models.BENCHMARKS,
+    *imports.BENCHMARKS,
 )
 
 HEAD = "| work | side | median | ratio to us | peak memory | bar |\n| --- | --- | --- | --- | --- | --- |"

@@ -111,6 +111,8 @@ class Batch:
         inputs: As in `INPUT_COLUMNS`.
         files: As in `FILE_COLUMNS`.
         n_done: How much of `Source.total` this batch is.
+        continued: Runs of which more points come with the next batch, series going on where they are: a run with more
+            points than fit into memory. What else there is of such a run, and the run itself, comes with its last one.
     """
 
     runs: pa.Table
@@ -120,6 +122,7 @@ class Batch:
     inputs: pa.Table
     files: pa.Table
     n_done: int
+    continued: frozenset[str] = frozenset()
 
 
 class Source(Protocol):

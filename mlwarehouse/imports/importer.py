@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -104,6 +105,7 @@ class _Import:
         self._added = dict.fromkeys(COUNTED, 0)
         self._oddities: list[Oddity] = []
         self._ids: Mapping[str, str] = {}
+        self._passed: Counter[tuple[str, str]] = Counter()
 
     def run(self) -> ImportReport:
         self._experiments()
@@ -152,7 +154,7 @@ class _Import:
         self._oddities += last.oddities
 
     def _batch(self, batch: Batch) -> None:
-        known = Known(self._target.engine, batch.runs.column("run_id"))
+        known = Known(self._target.engine, {*batch.runs.column("run_id").to_pylist(), *batch.continued})
         foreign = known.foreign_runs()
         for run_id in sorted(foreign):
             detail = "a run of this id was logged here and not imported; it was left as it is"
@@ -161,7 +163,9 @@ class _Import:
             _without_runs(table, foreign)
             for table in (batch.runs, batch.params, batch.points, batch.tags, batch.inputs, batch.files)
         )
-        self._count("points", batch.points, self._writer.append(METRICS, lambda r: known.new_points(points, r)))
+        new_points = self._writer.append(METRICS, lambda r: known.new_points(points, r, self._passed))
+        self._count("points", batch.points, new_points)
+        self._pass(batch)
         started = runs.select(["run_id", "started_at"])
         for name, spec, given, table, new in (
             ("params", PARAM_EVENTS, batch.params, params, known.new_params),
@@ -188,6 +192,17 @@ class _Import:
 
         self._writer.append(RUN_EVENTS, events)
         self._count("runs", batch.runs, touched[0])
+
+    def _pass(self, batch: Batch) -> None:
+        """Remember how many points went by of series that go on."""
+        if not batch.continued:
+            self._passed.clear()
+            return
+        of_runs = batch.points.filter(pc.is_in(batch.points.column("run_id"), pa.array(sorted(batch.continued))))
+        counts = of_runs.group_by(["run_id", "key"]).aggregate([([], "count_all")])
+        self._passed = Counter({s: n for s, n in self._passed.items() if s[0] in batch.continued})
+        for row in counts.to_pylist():
+            self._passed[row["run_id"], row["key"]] += row["count_all"]
 
     def _files(self, batch: Batch, files: pa.Table, known: Known) -> None:
         store, oddities = self._target.store, self._oddities
