@@ -21,6 +21,7 @@ from benchmarks import (
     many_models,
     many_points,
     million,
+    scoring,
     search,
     training_loop,
 )
@@ -41,6 +42,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     many_points.BENCHMARK,
     *many_models.BENCHMARKS,
     *imports.BENCHMARKS,
+    scoring.BENCHMARK,
 )
 
 HEAD = "| work | side | median | ratio to us | peak memory | bar |\n| --- | --- | --- | --- | --- | --- |"

@@ -16,8 +16,10 @@ from mlwarehouse.cli_models import models_app
 from mlwarehouse.cli_options import AsOfOption, AtOption, JsonOption, WarehouseOption
 from mlwarehouse.cli_output import note, print_json, print_rows, record
 from mlwarehouse.cli_report import parameters_of, told
+from mlwarehouse.cli_server import serve
 from mlwarehouse.cli_spark import thrift_server
 from mlwarehouse.cli_sql import sql
+from mlwarehouse.cli_webhooks import webhooks_app
 from mlwarehouse.errors import MissingDependencyError, WarehouseError
 from mlwarehouse.warehouse import Warehouse
 
@@ -30,6 +32,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(models_app, name="models")
+app.add_typer(webhooks_app, name="webhooks")
 
 
 def main() -> None:
@@ -228,7 +231,7 @@ def mcp(
         create_server(found, locked).run("stdio")
 
 
-for _command in (*MAINTENANCE, *PAST, thrift_server):
+for _command in (*MAINTENANCE, *PAST, serve, thrift_server):
     app.command()(_command)
 
 

@@ -88,6 +88,12 @@ SETTINGS: tuple[Setting, ...] = (
         "`without-landlock` also where it can't, with what protection is left.",
         ("with-landlock", "without-landlock"),
     ),
+    Setting(
+        "webhooks_dir",
+        "",
+        "Local folder for what webhooks keep to themselves: secrets, and what is still to be delivered. Empty means "
+        "`_webhooks/` inside the warehouse folder, or, where that is in an object store, the user's folder of states.",
+    ),
     Setting("spark_jars_dir", "", "Folder holding Delta's jars for Spark; empty means the user's cache folder."),
     Setting(
         "capture_code",
@@ -121,6 +127,7 @@ class Settings:
     actor: str
     roles: str
     locked_sql: str
+    webhooks_dir: str
     spark_jars_dir: str
     capture_code: bool
     capture_diff: bool
@@ -160,6 +167,7 @@ def load_settings(**overrides: str | float | bool) -> Settings:
         actor=values["actor"],
         roles=values["roles"],
         locked_sql=values["locked_sql"],
+        webhooks_dir=values["webhooks_dir"],
         spark_jars_dir=values["spark_jars_dir"],
         capture_code=values["capture_code"] == "on",
         capture_diff=values["capture_diff"] == "on",
@@ -172,6 +180,12 @@ def cache_dir() -> Path:
     """The user's cache folder for things that can be fetched or made again (``XDG_CACHE_HOME`` is honoured)."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "mlwarehouse"
+
+
+def state_dir() -> Path:
+    """The user's folder for what can't be fetched or made again (``XDG_STATE_HOME`` is honoured)."""
+    base = os.environ.get("XDG_STATE_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "state") / "mlwarehouse"
 
 
 def _text(setting: Setting, given: str | float | bool | None) -> str:

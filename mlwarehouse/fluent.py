@@ -327,6 +327,11 @@ def spark_udf(spark: Any, model_uri: str, **options: Any) -> Any:
     return get_warehouse().spark_udf(spark, model_uri, **options)
 
 
+def register_udf(spark: Any, name: str, model_uri: str, **options: Any) -> Any:
+    """A model as a function of Spark SQL; see `Warehouse.register_udf`."""
+    return get_warehouse().register_udf(spark, name, model_uri, **options)
+
+
 def score(data: Any, model_uri: str, **options: Any) -> Any:
     """Score rows with a model and keep the predictions; see `Warehouse.score`."""
     return get_warehouse().score(data, model_uri, **options)

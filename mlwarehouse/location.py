@@ -6,8 +6,10 @@
     tables/          the Delta tables, one folder each
     artifacts/       the bytes of artifacts, by digest
     _spool/          what this machine has logged and not yet committed
+    _webhooks/       secrets of webhooks, and what they have still to deliver; for its owner alone
 
 The spool of a warehouse in an object store is in the user's cache folder: a spool is always on a local disk.
+What its webhooks keep is in the user's folder of states.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlwarehouse.config import cache_dir
+from mlwarehouse.config import cache_dir, state_dir
 from mlwarehouse.errors import NotAWarehouseError, StorageError, WarehouseNotFoundError
 from mlwarehouse.storage import LocalStorage, Storage
 
@@ -57,9 +59,19 @@ class Location:
         """The local folder of the machines' spools, unless a setting names another."""
         if isinstance(self.storage, LocalStorage):
             return self.storage.folder("A spool") / "_spool"
+        return cache_dir() / "spools" / self._word()
+
+    @property
+    def webhooks(self) -> Path:
+        """The local folder of what webhooks keep to themselves, unless a setting names another."""
+        if isinstance(self.storage, LocalStorage):
+            return self.storage.folder("An outbox") / "_webhooks"
+        return state_dir() / "webhooks" / self._word()
+
+    def _word(self) -> str:
         # A copy of a warehouse has its id, too, and what is logged to one must not get into the other.
         place = hashlib.sha256(self.storage.uri.encode()).hexdigest()[:8]
-        return cache_dir() / "spools" / f"{self.warehouse_id}-{place}"
+        return f"{self.warehouse_id}-{place}"
 
     def is_there(self) -> bool:
         """Whether the warehouse hasn't been removed meanwhile; an object store isn't asked each time."""

@@ -18,6 +18,7 @@ from mlwarehouse.engines.base import Appended, Late, Reading, RunRows, Txn
 from mlwarehouse.engines.casting import cast_strict, plain_types
 from mlwarehouse.engines.embedded_kept import PREFIX, Kept, KeptHandles, find_kept
 from mlwarehouse.engines.embedded_sql import COMMIT_VERSION, columns_of, no_rows, rows_by_version, rows_of_files, said
+from mlwarehouse.engines.embedded_staging import Staging
 from mlwarehouse.engines.embedded_states import REFRESH_COMMITS, derived_folder
 from mlwarehouse.engines.embedded_tables import EmbeddedTables
 from mlwarehouse.engines.parse import check_marks
@@ -94,13 +95,17 @@ class EmbeddedEngine:
             self.tables.place(spec), spec, cast_strict(rows, spec), decide, log=lambda: self.tables.log(spec)
         )
 
+    def staging(self, spec: TableSpec) -> Staging:
+        """What takes rows of a table in parts, and makes them one commit."""
+        return Staging(self.tables.place(spec), spec, lambda: self.tables.log(spec))
+
     def has_applied(self, spec: TableSpec, txns: Sequence[Txn]) -> bool:
         """See `EmbeddedTables.has_applied`."""
         return self.tables.has_applied(spec, txns)
 
     def version(self, spec: TableSpec) -> int:
         """See `Engine.version`."""
-        return self.tables.handle(spec).version()
+        return self.tables.version(spec)
 
     def transaction_version(self, spec: TableSpec, app_id: str) -> int | None:
         """See `Engine.transaction_version`."""
@@ -123,7 +128,13 @@ class EmbeddedEngine:
 
         def work(running: Running) -> pa.Table:
             with self._cursor() as cursor, running.on(cursor):
-                return self._executed(cursor, asked, watch).to_arrow_table()
+                self._prepare(cursor, asked, watch)
+                text, parameters = asked.question.text, asked.parameters
+                if parameters is None:
+                    # Rows become Arrow in all threads; those of a text with parameters in one.
+                    return cursor.sql(text).to_arrow_table()
+                cursor.execute("SET streaming_buffer_size = '1TB'")
+                return cursor.execute(text, parameters).to_arrow_table()
 
         with self._told(asked.kept):
             return plain_types(answered(work, watch))
@@ -144,7 +155,12 @@ class EmbeddedEngine:
             with ExitStack() as stack:
                 cursor = stack.enter_context(self._cursor())
                 with running.on(cursor):
-                    reader = self._executed(cursor, asked, watch, is_stream=True).to_arrow_reader(batch_rows)
+                    self._prepare(cursor, asked, watch)
+                    if "UNION" in asked.question.text:
+                        # DuckDB (1.4 to 1.5.6) waits for ever where a union's answer doesn't fit into this buffer.
+                        cursor.execute("SET streaming_buffer_size = '1TB'")
+                    executed = cursor.execute(asked.question.text, asked.parameters)
+                    reader = executed.to_arrow_reader(batch_rows)
                 return stack.pop_all(), cursor, reader
 
         with self._told(asked.kept):
@@ -247,23 +263,18 @@ class EmbeddedEngine:
         finally:
             cursor.close()
 
-    def _executed(
-        self, cursor: duckdb.DuckDBPyConnection, asked: _Asked, watch: Watch | None, *, is_stream: bool = False
-    ) -> duckdb.DuckDBPyConnection:
+    def _prepare(self, cursor: duckdb.DuckDBPyConnection, asked: _Asked, watch: Watch | None) -> None:
+        """Let a connection see what a question asks for."""
         if asked.kept is not None:
             asked.kept.prepare(cursor, self._connection_of_all())
         for name in asked.question.tables & TABLES_BY_NAME.keys():
             self._attach(cursor, TABLES_BY_NAME[name], asked.reading)
         if asked.reading.now is not None:
             cursor.execute(f"SET VARIABLE mlw_now = {_moment(asked.reading.now)}")
-        if not is_stream or "UNION" in asked.question.text:
-            # DuckDB (1.4 to 1.5.6) waits for ever where a union's answer doesn't fit into this buffer.
-            cursor.execute("SET streaming_buffer_size = '1TB'")
         if watch is not None and watch.progress is not None:
             # For this connection alone; what it says is asked for, never printed.
             cursor.execute("SET enable_progress_bar = true")
             cursor.execute("SET enable_progress_bar_print = false")
-        return cursor.execute(asked.question.text, asked.parameters)
 
     def close(self) -> None:
         """See `Engine.close`."""

@@ -25,7 +25,14 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from mlwarehouse.disk import prepared, sync_path
 from mlwarehouse.engines.base import Txn
-from mlwarehouse.engines.embedded_log import LAST_CHECKPOINT, Action, actions_of, checkpoint_name, entry_path
+from mlwarehouse.engines.embedded_log import (
+    LAST_CHECKPOINT,
+    Action,
+    actions_of,
+    checkpoint_name,
+    entry_path,
+    newest_by_name,
+)
 from mlwarehouse.errors import StorageError
 from mlwarehouse.storage import LocalStorage, Storage, storage_of
 
@@ -85,7 +92,26 @@ class NewestTable:
         self._folder = self._storage.folder("A log") if isinstance(self._storage, LocalStorage) else None
         self._check = check
         self._table: DeltaTable | None = None
+        self._version: int | None = None
         self._last = b""
+
+    def version(self) -> int:
+        """The newest version. To know it, a table in a local folder needn't be opened, which takes milliseconds.
+
+        Raises:
+            DeltaError: The table can't be read.
+            OSError: Likewise.
+        """
+        if self._folder is not None and self._table is None:
+            known = self._version
+            if known is not None and not _is_there(self._folder, known, self._last):
+                known = None
+            found = newest_by_name(self._folder, known)
+            # An entry may be cleaned up as it is read.
+            if found is not None and (last := _read(self._folder, found)):
+                self._version, self._last = found, last
+                return found
+        return self.get().version()
 
     def get(self) -> DeltaTable:
         """The handle: the same object while the table stays the same.

@@ -6,6 +6,7 @@ at by itself.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +23,9 @@ Action = Mapping[str, Any]
 """One line of a log entry: what it is (``add``, ``remove``, ``commitInfo``, ...) and what that holds."""
 
 LAST_CHECKPOINT = "_last_checkpoint"
+
+MOST_NAMED = 200
+"""So many entries behind what is known are looked for one by one; to read the log is then less work."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,32 @@ def entry_name(version: int) -> str:
 def entry_path(folder: Path, version: int) -> Path:
     """Where a version's entry is, in a local folder."""
     return folder / "_delta_log" / entry_name(version)
+
+
+def newest_by_name(folder: Path, known: int | None = None) -> int | None:
+    """The newest version of a table in a local folder, found by the names of entries, one after the other.
+
+    Args:
+        folder: The table's folder.
+        known: A version that it has; None to begin at the last checkpoint.
+
+    Returns:
+        None where it can't be told like this, and the log has to be read: a file isn't what it should be.
+    """
+    if known is None:
+        known = 0
+        with contextlib.suppress(FileNotFoundError):
+            try:
+                known = int(json.loads((folder / "_delta_log" / LAST_CHECKPOINT).read_bytes())["version"])
+            except (ValueError, KeyError, TypeError):
+                return None
+        if not entry_path(folder, known).exists():
+            return None
+    for version in range(known, known + MOST_NAMED):
+        if not entry_path(folder, version + 1).exists():
+            # A log with an entry missing is a damaged one.
+            return None if entry_path(folder, version + 2).exists() else version
+    return None
 
 
 def log_entries(folder: Path) -> dict[int, Path]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import unquote
 
 from deltalake import DeltaTable
@@ -21,6 +22,8 @@ from mlwarehouse.engines.pins import read_pins
 from mlwarehouse.errors import StorageError
 from mlwarehouse.storage import LocalStorage, Storage, storage_of
 from mlwarehouse.tables import TableSpec
+
+T = TypeVar("T")
 
 
 class EmbeddedTables:
@@ -105,18 +108,25 @@ class EmbeddedTables:
             StorageError: The table isn't there or can't be read.
             UnsupportedTableError: It has features that this release must not read.
         """
+        return self._newest(spec, NewestTable.get)
+
+    def version(self, spec: TableSpec) -> int:
+        """The newest version of a table; raises as `handle` does."""
+        return self._newest(spec, NewestTable.version)
+
+    def _newest(self, spec: TableSpec, ask: Callable[[NewestTable], T]) -> T:
         with self._lock:
             if spec.name not in self._handles:
                 self._handles[spec.name] = NewestTable(self.place(spec), lambda table: check_features(spec, table))
             handle = self._handles[spec.name]
             try:
                 try:
-                    return handle.get()
+                    return ask(handle)
                 except TableNotFoundError:
                     raise
                 except (DeltaError, OSError):
                     # So old that the log has been cleaned up behind it, perhaps: open anew, once.
-                    return handle.get()
+                    return ask(handle)
             except (DeltaError, OSError) as error:
                 raise self._unreadable(spec, error) from error
 

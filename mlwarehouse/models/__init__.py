@@ -4,7 +4,7 @@ Importing this loads neither PyTorch nor any other library of models, nor pandas
 """
 
 from mlwarehouse.models.flavors import FLAVORS, Flavor, LoadOptions, SaveOptions
-from mlwarehouse.models.loading import load_model, load_predictor
+from mlwarehouse.models.loading import known_types, load_model, load_predictor
 from mlwarehouse.models.package import ModelPackage, read_package
 from mlwarehouse.models.predictor import Predictor
 from mlwarehouse.models.saving import save_model
@@ -20,6 +20,7 @@ __all__ = [
     "SaveOptions",
     "Signature",
     "infer_signature",
+    "known_types",
     "load_model",
     "load_predictor",
     "read_package",

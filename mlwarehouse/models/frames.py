@@ -36,7 +36,7 @@ def as_frame(value: Any) -> pd.DataFrame:
     if isinstance(value, pd.Series):
         return value.to_frame(str(value.name) if value.name is not None else "input")
     if isinstance(value, Mapping):
-        columns = {str(name): _cells(_array(column)) for name, column in value.items()}
+        columns = {str(name): _cells(as_array(column)) for name, column in value.items()}
         return pd.DataFrame(columns)
     if isinstance(value, list) and value and all(np.isscalar(v) for v in value):
         return pd.DataFrame({"input": value})
@@ -45,7 +45,7 @@ def as_frame(value: Any) -> pd.DataFrame:
             f"Model input of type {type(value).__name__} isn't understood; give a DataFrame, a Series, an array, a "
             "tensor, or a list of values."
         )
-    array = _array(value)
+    array = as_array(value)
     if array.ndim == 0:
         raise SignatureError("Model input is a single value; give one row for each thing to predict.")
     if array.ndim == 2 and array.dtype.kind not in "iu":
@@ -81,11 +81,13 @@ def conform(frame: pd.DataFrame, signature: Signature) -> pd.DataFrame:
     columns: dict[str, Any] = {}
     for field in signature.inputs:
         if field.name not in narrowed.columns:
-            missing = [None] * len(frame) if field.dims or field.type in ("string", "boolean") else float("nan")
+            is_object = field.dims or field.type in ("string", "binary", "boolean")
+            missing = [None] * len(frame) if is_object else float("nan")
             columns[field.name] = pd.Series(
                 missing, index=frame.index, dtype=object if isinstance(missing, list) else None
             )
         else:
+            _check_shapes(narrowed[field.name], field)
             columns[field.name] = _typed(narrowed[field.name], field)
     return pd.DataFrame(columns, index=frame.index)
 
@@ -106,9 +108,10 @@ def input_array(frame: pd.DataFrame) -> np.ndarray[Any, Any]:
 
     fields = fields_of(frame)
     for field in fields:
-        if field.type == "string":
+        if field.type in ("string", "binary"):
+            what = "text" if field.type == "string" else "bytes"
             raise SignatureError(
-                f"Column `{field.name}` is text, which the model can't be called with; give the model a method "
+                f"Column `{field.name}` is {what}, which the model can't be called with; give the model a method "
                 "`predict(self, frame)` that turns the columns into tensors."
             )
     nested = [f for f in fields if f.dims]
@@ -151,7 +154,7 @@ def output_frame(value: Any, index: pd.Index[Any], fields: Sequence[Field]) -> p
     if isinstance(value, pd.DataFrame):
         frame = value.set_axis([str(c) for c in value.columns], axis="columns")
     elif isinstance(value, Mapping):
-        frame = pd.DataFrame({str(name): _cells(_array(column)) for name, column in value.items()})
+        frame = pd.DataFrame({str(name): _cells(as_array(column)) for name, column in value.items()})
     elif isinstance(value, tuple):
         raise ModelError(
             f"The model returned a tuple of {len(value)} things, and a prediction is columns; give it a method "
@@ -159,7 +162,7 @@ def output_frame(value: Any, index: pd.Index[Any], fields: Sequence[Field]) -> p
         )
     else:
         name = str(value.name) if isinstance(value, pd.Series) and value.name is not None else "prediction"
-        frame = _array_frame(_array(value), name, fields)
+        frame = _array_frame(as_array(value), name, fields)
     if len(frame) != len(index):
         raise ModelError(f"The model returned {len(frame)} rows for {len(index)}; it must return one for each.")
     missing = [f.name for f in fields if f.name not in frame.columns]
@@ -180,7 +183,8 @@ def empty_outputs(index: pd.Index[Any], fields: Sequence[Field]) -> pd.DataFrame
     return pd.DataFrame({f.name: _typed(pd.Series([], dtype=object), f) for f in fields}, index=index)
 
 
-def _array(value: Any) -> np.ndarray[Any, Any]:
+def as_array(value: Any) -> np.ndarray[Any, Any]:
+    """An array, a tensor or a list as an array on the CPU."""
     import numpy as np
 
     if hasattr(value, "detach"):
@@ -232,9 +236,41 @@ def _whole_numbers(column: pd.Series[Any], field: Field) -> pd.Series[Any]:
     return column.astype("Int64") if bool((there == there.round()).all()) else column
 
 
+def _check_shapes(column: pd.Series[Any], field: Field) -> None:
+    """Whether each cell has the shape that its field says."""
+    import numpy as np
+
+    if field.shape is None:
+        return
+    for row, cell in enumerate(column):
+        if cell is None:
+            continue
+        try:
+            shape = np.shape(cell)
+        except ValueError:
+            raise SignatureError(
+                f"Column `{field.name}` has a cell that holds lists of different lengths, in row {row + 1}."
+            ) from None
+        if not fits_shape(shape, field.shape):
+            raise SignatureError(wrong_shape(field, shape, row))
+
+
+def fits_shape(found: Sequence[int], wanted: Sequence[int]) -> bool:
+    """Whether lengths are those wanted, of which -1 is any."""
+    return len(found) == len(wanted) and all(w in (-1, f) for f, w in zip(found, wanted, strict=True))
+
+
+def wrong_shape(field: Field, found: Sequence[int], row: int) -> str:
+    """What is said of a cell of another shape than its field's."""
+    return (
+        f"Column `{field.name}` has the shape {list(found)} in row {row + 1}, and the model takes "
+        f"{list(field.shape or ())}."
+    )
+
+
 def _typed(column: pd.Series[Any], field: Field) -> pd.Series[Any]:
     gaps = bool(column.isna().any())
-    if field.dims or field.type == "string" or (field.type == "boolean" and gaps):
+    if field.dims or field.type in ("string", "binary") or (field.type == "boolean" and gaps):
         return column if column.notna().any() else column.astype(object).where(column.notna(), None)
     dtype = "float64" if field.type in ("integer", "long") and gaps else DTYPES[field.type]
     return column.astype(dtype)  # type: ignore[call-overload,no-any-return]

@@ -46,7 +46,7 @@ def load_model(
         MissingDependencyError: Its library isn't installed.
         InvalidInputError: ``trusted_types`` is one text and no list.
     """
-    options = LoadOptions(device or "cpu", allow_pickle, allow_code, _types(trusted_types))
+    options = LoadOptions(device or "cpu", allow_pickle, allow_code, known_types(trusted_types))
     return load_package(folder if isinstance(folder, ModelPackage) else read_package(folder), options)
 
 
@@ -71,12 +71,21 @@ def load_predictor(
         WarehouseError: As in `load_model`.
     """
     package = folder if isinstance(folder, ModelPackage) else read_package(folder)
-    options = LoadOptions(device or "cpu", allow_pickle, allow_code, _types(trusted_types))
+    options = LoadOptions(device or "cpu", allow_pickle, allow_code, known_types(trusted_types))
     flavor = flavor_by_name(package.flavor)
-    return Predictor(load_package(package, options), package.signature, package.digest, flavor.predict)
+    model = load_package(package, options)
+    takes_array = flavor.takes_array is not None and flavor.takes_array(model)
+    return Predictor(
+        model, package.signature, package.digest, flavor.predict, flavor.predict_array if takes_array else None
+    )
 
 
-def _types(given: Sequence[str]) -> tuple[str, ...]:
+def known_types(given: Sequence[str]) -> tuple[str, ...]:
+    """What was given as ``trusted_types``.
+
+    Raises:
+        InvalidInputError: It is one text and no list.
+    """
     if isinstance(given, str):
         raise InvalidInputError(f"`trusted_types` must be a list; got the text `{given}`. Write [{given!r}].")
     return tuple(given)

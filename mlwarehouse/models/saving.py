@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import platform
 import re
@@ -171,8 +172,15 @@ def _copy_extra_files(making: Path, extra_files: Mapping[str, Path | str] | Sequ
 def _write_texts(making: Path, lines: Sequence[str], example: pd.DataFrame | None) -> None:
     (making / "requirements.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     if example is not None:
-        text = example.to_json(orient="split", index=False, date_format="iso", double_precision=15)
+        text = _with_bytes_as_text(example).to_json(orient="split", index=False, date_format="iso", double_precision=15)
         (making / EXAMPLE).write_text(text, encoding="utf-8")
+
+
+def _with_bytes_as_text(example: pd.DataFrame) -> pd.DataFrame:
+    """An example whose bytes are base64, as MLflow reads them from one."""
+    binary = [f.name for f in fields_of(example) if f.type == "binary"]
+    as_text = {name: example[name].map(lambda b: base64.b64encode(b).decode(), na_action="ignore") for name in binary}
+    return example.assign(**as_text)
 
 
 def _versions(flavor: Flavor) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,10 +12,10 @@ from mlwarehouse.errors import SignatureError, did_you_mean
 if TYPE_CHECKING:
     import pandas as pd
 
-FieldType = Literal["string", "long", "integer", "double", "float", "boolean"]
+FieldType = Literal["string", "long", "integer", "double", "float", "boolean", "binary"]
 """The types of values; the names are MLflow's and Spark's."""
 
-TYPES: tuple[FieldType, ...] = ("string", "long", "integer", "double", "float", "boolean")
+TYPES: tuple[FieldType, ...] = ("string", "long", "integer", "double", "float", "boolean", "binary")
 
 _WIDER: dict[str, frozenset[str]] = {
     "integer": frozenset({"integer", "long", "float", "double"}),
@@ -26,13 +25,15 @@ _WIDER: dict[str, frozenset[str]] = {
     "double": frozenset({"double", "float"}),
     "boolean": frozenset({"boolean"}),
     "string": frozenset({"string"}),
+    "binary": frozenset({"binary"}),
 }
 """For each type of a column, the field types that take it."""
 
 _OTHER_NAMES = {"int": "integer", "smallint": "integer", "short": "integer", "tinyint": "integer", "byte": "integer"}
+_OTHER_NAMES |= {"blob": "binary", "varbinary": "binary", "bytes": "binary"}
 _OTHER_NAMES |= {"bigint": "long", "bool": "boolean", "str": "string", "varchar": "string"}
 
-_NUMPY_TYPES: dict[str, FieldType] = {
+NUMPY_TYPES: dict[str, FieldType] = {
     "bool": "boolean",
     "int8": "integer",
     "int16": "integer",
@@ -46,6 +47,7 @@ _NUMPY_TYPES: dict[str, FieldType] = {
     "float32": "float",
     "float64": "double",
 }
+"""The field type of each of numpy's types."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +59,30 @@ class Field:
         type: The type of its values.
         dims: 0 for a plain column; n for a column whose cells are lists nested n deep, such as an image's pixels.
         required: Whether a table without the column is refused.
+        shape: How long the lists of each dimension are, such as ``(28, 28)``, with -1 for any length; None when
+            nothing is said of it. It also says what `dims` is.
     """
 
     name: str
     type: FieldType
     dims: int = 0
     required: bool = True
+    shape: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        """Check the shape, and count its dimensions where `dims` doesn't.
+
+        Raises:
+            SignatureError: It says other dimensions than `dims`, or has lengths that no list has.
+        """
+        if self.shape is None:
+            return
+        if self.dims not in (0, len(self.shape)) or not self.shape or any(n < 1 and n != -1 for n in self.shape):
+            raise SignatureError(
+                f"The shape of `{self.name}` is {self.shape} with dims={self.dims}; give the length of each dimension "
+                "of a cell, such as shape=(28, 28), and -1 for any length."
+            )
+        object.__setattr__(self, "dims", len(self.shape))
 
     @property
     def type_name(self) -> str:
@@ -108,38 +128,21 @@ class Signature:
                 )
 
     def to_mlflow(self) -> dict[str, str | None]:
-        """The ``signature`` entry of an ``MLmodel`` file."""
-        return {
-            "inputs": json.dumps([_to_json(f) for f in self.inputs]),
-            "outputs": json.dumps([_to_json(f) for f in self.outputs]) if self.outputs else None,
-            "params": None,
-        }
+        """The ``signature`` entry of an ``MLmodel`` file; fields with shapes are tensors there."""
+        from mlwarehouse.models.signature_json import to_json
+
+        return to_json(self)
 
     @classmethod
     def from_mlflow(cls, entry: Mapping[str, Any] | None) -> Signature | None:
         """Read the ``signature`` entry of an ``MLmodel`` file.
 
         Returns:
-            The signature; None when there is none, or one that a table's columns can't express (dates, bytes, maps).
+            The signature; None when there is none, or one that a table's columns can't express (dates, maps).
         """
-        if not entry or not entry.get("inputs"):
-            return None
-        try:
-            inputs = [_from_json(item, f"input_{i}") for i, item in enumerate(json.loads(entry["inputs"]))]
-            outputs = [
-                _from_json(item, f"output_{i}") for i, item in enumerate(json.loads(entry.get("outputs") or "[]"))
-            ]
-        except (ValueError, KeyError, TypeError, AttributeError):
-            return None
-        known_inputs = tuple(f for f in inputs if f is not None)
-        known_outputs = tuple(f for f in outputs if f is not None)
-        if len(known_inputs) != len(inputs):
-            return None
-        if len(known_outputs) != len(outputs):
-            known_outputs = ()
-        if len(known_outputs) == 1 and known_outputs[0].name == "output_0":
-            known_outputs = (Field("prediction", known_outputs[0].type, known_outputs[0].dims),)
-        return cls(known_inputs, known_outputs)
+        from mlwarehouse.models.signature_json import from_json
+
+        return from_json(entry)
 
 
 def infer_signature(inputs: Any, outputs: Any = None) -> Signature:
@@ -184,50 +187,32 @@ def field_of(name: str, column: pd.Series[Any]) -> Field:
     import pandas as pd
 
     kind = str(column.dtype).lower()
-    if kind in _NUMPY_TYPES:
-        return Field(name, _NUMPY_TYPES[kind])
+    if kind in NUMPY_TYPES:
+        return Field(name, NUMPY_TYPES[kind])
     if kind == "boolean":
         return Field(name, "boolean")
     values = column.dropna() if column.dtype == object else column
     if isinstance(column.dtype, pd.StringDtype) or (len(values) and all(isinstance(v, str) for v in values)):
         return Field(name, "string")
+    if len(values) and all(isinstance(v, bytes | bytearray) for v in values):
+        return Field(name, "binary")
     if len(values) and all(isinstance(v, bool | np.bool_) for v in values):
         return Field(name, "boolean")
     if len(values) and all(isinstance(v, list | tuple | np.ndarray) for v in values):
-        cell = np.asarray(values.iloc[0])
+        try:
+            cell = np.asarray(values.iloc[0])
+        except ValueError:
+            raise SignatureError(f"Column `{name}` has a cell that holds lists of different lengths.") from None
         if cell.dtype.kind == "U":
             return Field(name, "string", cell.ndim)
-        if str(cell.dtype) in _NUMPY_TYPES:
-            inner = _NUMPY_TYPES[str(cell.dtype)]
+        if str(cell.dtype) in NUMPY_TYPES:
+            inner = NUMPY_TYPES[str(cell.dtype)]
             # Lists hold Python's numbers, which are doubles; MLflow would refuse them where single precision is said.
             return Field(name, "double" if inner == "float" else inner, cell.ndim)
     raise SignatureError(
         f"Column `{name}` holds {column.dtype} values without one common type; a model's columns are "
         f"{', '.join(TYPES)}, or lists of these."
     )
-
-
-def _to_json(field: Field) -> dict[str, Any]:
-    kind: dict[str, Any] = {"type": field.type}
-    for _ in range(field.dims):
-        kind = {"type": "array", "items": kind}
-    return {**kind, "name": field.name, "required": field.required}
-
-
-def _from_json(item: Mapping[str, Any], default_name: str) -> Field | None:
-    name, required = str(item.get("name") or default_name), bool(item.get("required", True))
-    if item["type"] == "tensor":
-        spec = item["tensor-spec"]
-        kind = _NUMPY_TYPES.get(str(spec["dtype"]), "string" if str(spec["dtype"]) in ("str", "object") else None)
-        return None if kind is None else Field(name, kind, max(len(spec["shape"]) - 1, 0))
-    dims = 0
-    while item["type"] == "array":
-        item = item["items"]
-        dims += 1
-    for known in TYPES:
-        if item["type"] == known:
-            return Field(name, known, dims, required)
-    return None
 
 
 def _parsed(type_name: str) -> tuple[str, int]:

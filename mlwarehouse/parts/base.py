@@ -166,6 +166,15 @@ class Base:
         """
         return ArtifactStore.at(self.settings.artifacts_uri or self.place(create=True).artifacts.uri)
 
+    def webhooks_folder(self) -> Path:
+        """The local folder of what webhooks keep to themselves.
+
+        Raises:
+            WarehouseNotFoundError: There is no warehouse.
+        """
+        given = self.settings.webhooks_dir
+        return Path(given).absolute() if given else self.place().webhooks
+
     def tables_for_spark(self) -> Path:
         """The folder of the tables, for Spark on this machine.
 

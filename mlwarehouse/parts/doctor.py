@@ -129,6 +129,7 @@ class Doctoring(Base):
                 )
         if self.storage.exists(PURGE_JOURNAL):
             problems.append("A purge hasn't come to its end: run `mlwarehouse purge --yes`.")
+        problems += self._unsent()
         spool = self._spool_health(problems)
         return Health(
             root=self.uri,
@@ -154,6 +155,24 @@ class Doctoring(Base):
         except (WarehouseError, OSError) as error:
             problems.append(str(error))
             return ()
+
+    def _unsent(self) -> list[str]:
+        """What is wrong with this machine's deliveries to webhooks."""
+        from mlwarehouse.registry.webhooks.outbox import look
+
+        try:
+            found = look(self.webhooks_folder())
+        except WarehouseError as error:
+            return [str(error)]
+        problems = []
+        if found.n_failed:
+            problems.append(
+                f"{found.n_failed} deliveries to webhooks were given up, the last because {found.reason}: run "
+                "`mlwarehouse webhooks deliver --failed`, or remove the webhook."
+            )
+        if found.is_left_alone:
+            problems.append("No process has told the webhooks anything for a day: run `mlwarehouse webhooks deliver`.")
+        return problems
 
     def _mends(self, damage: Damage) -> bool:
         """Whether a repair is what helps."""

@@ -78,17 +78,28 @@ _REGISTRY: tuple[tuple[str, str, str], ...] = (
     (
         "transition_requested",
         "transition_requested",
-        "Somebody asks to move it to stage `value` or alias `key`.",
+        "Somebody asks, by request `number`, to move it to stage `value` or alias `key`.",
     ),
-    ("request_approved", "request_approved", "A request was approved."),
-    ("request_rejected", "request_rejected", "A request was rejected."),
-    ("request_cancelled", "request_cancelled", "A request was taken back."),
-    ("gate_checked", "gate_checked", "A check for the version `passed` or `failed`, says `value`; `comment` says why."),
-    ("policy_set", "policy_set", "A policy was set; `value` is what it says."),
-    ("policy_removed", "policy_removed", "A policy was removed."),
+    ("request_approved", "request_approved", "The request `key` was approved."),
+    ("request_rejected", "request_rejected", "The request `key` was rejected."),
+    ("request_cancelled", "request_cancelled", "The request `key` was taken back."),
+    (
+        "gate_checked",
+        "gate_checked",
+        "The check `key` for the version `passed` or `failed`, says `value`; `comment` says why.",
+    ),
+    ("policy_set", "policy_set", "The policy `key` was set; `value` is what it says."),
+    ("policy_removed", "policy_removed", "The policy `key` was removed."),
+    ("webhook_set", "webhook_set", "The webhook with the id `key` was set; `value` is what it says."),
+    ("webhook_removed", "webhook_removed", "The webhook with the id `key` was removed."),
+    (
+        "webhook_failed",
+        "webhook_failed",
+        "The webhook with the id `key` couldn't deliver an event and has given up; `value` says which and why.",
+    ),
     ("renamed_from", "renamed_from", "A model goes on under this name; `value` was its name."),
 )
-"""Of the registry: a change's name, the event's kind, and what happened."""
+"""Of the registry: a change's name, the event's kind, and what happened; `number` is its place among the model's."""
 
 KINDS: tuple[ChangeKind, ...] = (
     ChangeKind("experiment_created", "experiment_events", "t.kind = 'created'", "An experiment; `value` is its name."),
@@ -195,8 +206,9 @@ FIELDS: Mapping[str, Fields] = MappingProxyType(
                 "run_id": "t.run_id",
                 "model_name": "t.model_name",
                 "model_version": "t.version",
-                "key": "CASE WHEN t.kind = 'tag_set' THEN t.key ELSE t.alias END",
+                "key": "COALESCE(t.alias, t.key)",
                 "value": "CASE WHEN t.kind = 'version_created' THEN t.source ELSE COALESCE(t.stage, t.value) END",
+                "number": "CAST(t.seq AS DOUBLE)",
                 "actor": "t.actor",
                 "comment": "t.comment",
             },

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 FrameFormat = Literal["pandas", "arrow", "polars"]
 """The libraries whose frames can be had."""
 
+NOT_A_TIME = -(2**63)
+"""The whole number by which numpy and pandas mean no time."""
+
 FRAME_FORMATS: tuple[str, ...] = ("pandas", "arrow", "polars")
 
 
@@ -96,14 +99,35 @@ def to_pandas(table: pa.Table) -> pd.DataFrame:
         return frame
     import pandas
 
-    columns = {name: table.column(name) for name in table.column_names}
-    made = {n: _texts(c) if pa.types.is_dictionary(c.type) else c.to_pandas() for n, c in columns.items()}
-    return pandas.DataFrame(made, copy=False)
+    return pandas.DataFrame({name: _series(table.column(name)) for name in table.column_names}, copy=False)
 
 
-def _texts(column: pa.ChunkedArray) -> np.ndarray[Any, Any]:
+def _series(column: pa.ChunkedArray) -> pd.Series[Any]:
+    """A column as pandas' own conversion gives it, where that goes over millions of rows again and again."""
+    import pandas
+
+    if pa.types.is_dictionary(column.type):
+        # Of the type that it has: else pandas looks through all objects for times.
+        return pandas.Series(_texts(one_array(column)), dtype=object, copy=False)
+    if pa.types.is_string(column.type) and column.null_count == len(column):
+        return pandas.Series(np.full(len(column), None, dtype=object), dtype=object, copy=False)
+    if pa.types.is_timestamp(column.type) and column.type.tz == "UTC":
+        # Whole numbers are instants; times without a zone would be localized, and copied for it.
+        instants = pc.fill_null(column.cast(pa.int64()), NOT_A_TIME).to_numpy()
+        zoned = pandas.DatetimeTZDtype(unit=column.type.unit, tz="UTC")
+        return pandas.Series(pandas.array(_own(instants), dtype=zoned, copy=False), copy=False)
+    plain: pd.Series[Any] = column.to_pandas()
+    values = plain.to_numpy()
+    return plain if values.flags.writeable else pandas.Series(_own(values), copy=False)
+
+
+def _own(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Values that may be written to, which those in Arrow's memory may not."""
+    return values if values.flags.writeable else values.copy()
+
+
+def _texts(array: pa.DictionaryArray) -> np.ndarray[Any, Any]:
     """Texts as objects, each made once, however many rows have it."""
-    array = one_array(column)
     words = np.array([*array.dictionary.to_pylist(), None], dtype=object)
     codes = array.indices if not array.null_count else pc.fill_null(array.indices, -1)
     texts: np.ndarray[Any, Any] = words[codes.to_numpy()]

@@ -15,7 +15,7 @@ from mlwarehouse.query.frames import check_format, to_frame
 from mlwarehouse.query.lineage import Line, continued, lines_of
 from mlwarehouse.query.points import load_points
 from mlwarehouse.query.question import Scope
-from mlwarehouse.query.references import References
+from mlwarehouse.query.references import Constants, References
 from mlwarehouse.query.runs import unknown_run
 from mlwarehouse.query.scoping import run_condition, runs_in_scope
 
@@ -66,8 +66,6 @@ def metric_history(
     if attempts not in SOURCES:
         raise InvalidInputError(f"`attempts` is `{attempts}`; it must be one of {', '.join(SOURCES)}.")
     experiments = resolve_experiments(engine, reading, experiment_ids=experiment_ids, experiment_names=None)
-    if run_ids is not None:
-        _refuse_unknown_runs(engine, reading, list(run_ids))
     asked = None if run_ids is None else list(run_ids)
     lines: list[Line] = []
     if with_parents:
@@ -96,6 +94,9 @@ def metric_history(
         reading=reading,
         parameters=references.parameters,
     )
+    if run_ids is not None:
+        # One that has points is known; to look for the others costs more than a curve.
+        _refuse_unknown_runs(engine, reading, sorted({*run_ids} - {*table.column("run_id").unique().to_pylist()}))
     if with_parents:
         table = continued(table, asked, lines)
     _refuse_unknown_keys(engine, reading, set(keys or ()) - _present(table), _where(chosen), chosen_parameters)
@@ -109,7 +110,7 @@ def _points_of_many(
     keys: Sequence[str] | None,
     source: str,
 ) -> pa.Table:
-    references = References()
+    references = Constants()
     where = []
     if keys is not None:
         marks = ", ".join(references.mark(key) for key in keys)
@@ -118,7 +119,7 @@ def _points_of_many(
         runs = f"SELECT DISTINCT run_id FROM {source}{_where(where)}"
     else:
         runs = runs_in_scope(Scope(experiment_ids=experiments, view_type=ViewType.ALL), references, column="run_id")
-    return load_points(engine, reading, source=source, runs=runs, where=_where(where), parameters=references.parameters)
+    return load_points(engine, reading, source=source, runs=runs, where=_where(where))
 
 
 def _scoped(experiments: tuple[str, ...] | None) -> tuple[str, dict[str, Any]]:
@@ -165,6 +166,8 @@ def _runs_of(
 
 
 def _refuse_unknown_runs(engine: Engine, reading: Reading | None, run_ids: list[str]) -> None:
+    if not run_ids:
+        return
     references = References()
     rows = engine.query(
         f"SELECT run_id FROM runs WHERE {run_condition(run_ids, references)}",

@@ -7,7 +7,6 @@ million texts of thirty-two characters takes longer than everything else.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -20,12 +19,13 @@ from mlwarehouse.engines.base import Engine, Reading
 MOST = 2**63
 """Where whole numbers end."""
 
+LEAST_BLOCK = 64
+"""Rows in a block, on average, from which on moving blocks is less work than moving rows."""
+
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 
 
-def load_points(
-    engine: Engine, reading: Reading | None, *, source: str, runs: str, where: str, parameters: Mapping[str, Any]
-) -> pa.Table:
+def load_points(engine: Engine, reading: Reading | None, *, source: str, runs: str, where: str) -> pa.Table:
     """Every point of some runs.
 
     Args:
@@ -34,31 +34,32 @@ def load_points(
         source: The table or view of points.
         runs: A query for the runs' ids, as ``run_id``, in SQL; each once.
         where: The condition on points, with ``WHERE``; or nothing.
-        parameters: Values for the marks in `runs` and `where`.
 
     Returns:
         A row per point, sorted by ``run_id``, ``key``, ``step``, ``timestamp``, ``context`` and ``value``. Columns:
         ``run_id``, ``key`` (dictionary-encoded text), ``step``, ``value``, ``timestamp``, ``context``, ``attempt``.
     """
-    inside = {name: value for name, value in parameters.items() if f"${name}" in runs}
-    ids = engine.query(f"SELECT run_id FROM ({runs}) AS chosen ORDER BY run_id", reading=reading, parameters=inside)
+    ids = engine.query(f"SELECT run_id FROM ({runs}) AS chosen ORDER BY run_id", reading=reading)
     rows = engine.query(
         f"WITH chosen AS (SELECT run_id, ROW_NUMBER() OVER (ORDER BY run_id) - 1 AS number FROM ({runs}) AS chosen) "
         f"SELECT chosen.number, key, step, value, event_at AS timestamp, context, attempt FROM {source} AS points "
         f"INNER JOIN chosen ON chosen.run_id = points.run_id{where}",
         reading=reading,
-        parameters=parameters,
     )
-    numbers = one_array(rows.column("number"))
     keys = one_array(rows.column("key")).dictionary_encode()
-    columns = {
-        "run_id": pa.DictionaryArray.from_arrays(numbers, one_array(ids.column("run_id"))),
-        "key": keys,
-        **{name: rows.column(name) for name in ("step", "value", "timestamp", "context", "attempt")},
-    }
-    table = pa.table(columns)
-    order = _order(table, numbers.to_numpy(), _ranks(keys))
-    return table if order is None else table.take(pa.array(order))
+    table = rows.drop_columns("key").append_column("key", keys.indices)
+    table = in_order(table, _ranks(keys))
+    return pa.table(
+        {
+            "run_id": _words(table.column("number"), one_array(ids.column("run_id"))),
+            "key": _words(table.column("key"), keys.dictionary),
+            **{name: table.column(name) for name in ("step", "value", "timestamp", "context", "attempt")},
+        }
+    )
+
+
+def _words(numbers: pa.ChunkedArray, words: pa.Array) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(one_array(numbers), words)
 
 
 def _ranks(words: pa.DictionaryArray) -> Ints:
@@ -68,26 +69,44 @@ def _ranks(words: pa.DictionaryArray) -> Ints:
     return found
 
 
-def _order(table: pa.Table, numbers: Ints, ranks: Ints) -> Ints | None:
-    """How to sort the rows; None where they are in order."""
-    if not len(numbers):
-        return None
-    steps = table.column("step").to_numpy()
+def in_order(table: pa.Table, ranks: Ints) -> pa.Table:
+    """Sort the rows, given the place of each row's key among the keys."""
+    if not table.num_rows:
+        return table
+    numbers, steps = (table.column(name).to_numpy() for name in ("number", "step"))
     first = int(steps.min())
     n_steps = int(steps.max()) - first + 1
     n_keys = int(ranks.max()) + 1
     if (int(numbers.max()) + 1) * n_keys * n_steps < MOST:
         place = (numbers * n_keys + ranks) * n_steps + (steps - first)
-        if _is_increasing(place):
-            return None
+        blocks = _blocks(place)
+        if blocks is not None:
+            return pa.concat_tables([table.slice(start, stop - start) for start, stop in blocks])
         # Nearly in order, as files are: this merges what is.
         order: Ints = np.argsort(place, kind="stable")
-        if _is_increasing(place[order]):
-            return order
+        if np.all(np.diff(place[order]) > 0):
+            return table.take(pa.array(order))
     contexts = _ranks(one_array(table.column("context")).dictionary_encode())
     times = table.column("timestamp").cast(pa.int64()).to_numpy()
-    return np.lexsort((table.column("value").to_numpy(), contexts, times, steps, ranks, numbers))
+    order = np.lexsort((table.column("value").to_numpy(), contexts, times, steps, ranks, numbers))
+    return table.take(pa.array(order))
 
 
-def _is_increasing(places: Ints) -> bool:
-    return bool(np.all(places[1:] > places[:-1]))
+def _blocks(places: Ints) -> list[tuple[int, int]] | None:
+    """Where the rows lie in blocks, each in order and none between another's rows: the blocks in order.
+
+    Threads that read files leave such blocks, and to move whole blocks costs far less than to move rows. Where threads
+    take turns a block may go on, from some row on, behind the rows of another thread: then its parts are blocks.
+    """
+    jumps = np.diff(places)
+    falls = jumps <= 0
+    for ends in (falls, falls | (jumps != np.append(1, jumps[:-1]))):
+        starts = np.append(0, np.flatnonzero(ends) + 1)
+        if len(starts) > len(places) // LEAST_BLOCK + 1:
+            return None
+        stops = np.append(starts[1:], len(places))
+        by_first = np.argsort(places[starts])
+        starts, stops = starts[by_first], stops[by_first]
+        if np.all(places[starts[1:]] > places[stops[:-1] - 1]):
+            return list(zip(starts.tolist(), stops.tolist(), strict=True))
+    return None

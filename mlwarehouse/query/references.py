@@ -168,6 +168,21 @@ class References:
         return f"key IN ({key_marks}) AND {column} IN ({marks})"
 
 
+class Constants(References):
+    """Writes values into the text: without parameters DuckDB hands millions of rows over in half the time."""
+
+    def bind(self, value: object) -> exp.Expr:
+        """A text or whole number as a node."""
+        if isinstance(value, str):
+            return exp.Literal.string(value)
+        assert isinstance(value, int)
+        return exp.convert(value)
+
+    def mark(self, value: object) -> str:
+        """A text or whole number, as text."""
+        return self.bind(value).sql(dialect="duckdb")
+
+
 def keys_of_series(series: str) -> list[str]:
     """The metric keys that a series can belong to.
 

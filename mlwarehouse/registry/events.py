@@ -43,6 +43,10 @@ class Kind(enum.StrEnum):
     GATE_CHECKED = "gate_checked"
     POLICY_SET = "policy_set"
     POLICY_REMOVED = "policy_removed"
+    WEBHOOK_SET = "webhook_set"
+    WEBHOOK_REMOVED = "webhook_removed"
+    WEBHOOK_FAILED = "webhook_failed"
+    """What a webhook should have told couldn't be delivered, and isn't tried any more."""
 
 
 @dataclass(frozen=True)
@@ -127,8 +131,10 @@ COPIED = "rename:"
 """What the `writer_id` of rows begins with that tell under a new name what happened under an old one."""
 
 
-def event_table(events: Sequence[Event], writer_id: str, writer_seq: int, recorded_at: dt.datetime) -> pa.Table:
-    """Rows of `registry_events` for the events of one request."""
+def event_table(
+    events: Sequence[Event], writer_id: str, writer_seqs: Sequence[int], recorded_at: dt.datetime
+) -> pa.Table:
+    """Rows of `registry_events` for the events of one request, each with its place among the writer's records."""
     import pyarrow as pa
 
     rows = [
@@ -141,7 +147,7 @@ def event_table(events: Sequence[Event], writer_id: str, writer_seq: int, record
             "comment": e.comment,
             **_envelope(e.event_at, recorded_at, writer_id, writer_seq),
         }
-        for e in events
+        for e, writer_seq in zip(events, writer_seqs, strict=True)
     ]
     return pa.Table.from_pylist(rows, schema=REGISTRY_EVENTS.arrow_schema())
 

@@ -9,12 +9,12 @@ from typing import Any
 
 from mlwarehouse.engines.base import Engine, Reading
 from mlwarehouse.entities import GateResult, ModelVersion, TransitionRequest
-from mlwarehouse.errors import InvalidInputError, NotFoundError, PermissionDeniedError, did_you_mean
+from mlwarehouse.errors import InvalidInputError, NotFoundError, did_you_mean
 from mlwarehouse.registry import names, requests, rules
 from mlwarehouse.registry.events import Change, Kind
 from mlwarehouse.registry.fold import ModelState
 from mlwarehouse.registry.ledger import Ledger
-from mlwarehouse.registry.policies import ADMIN, Actor, Policy, check_policy, gate_question, guard
+from mlwarehouse.registry.policies import Policy, check_policy, gate_question, guard, need_admin
 
 Check = Callable[[ModelVersion], bool | tuple[bool, str]]
 """Whether a version passes; with a text, what was found."""
@@ -50,7 +50,7 @@ class Governed:
             self._engine.query(f"SELECT * FROM ({question}) AS gate WHERE FALSE", parameters=given)
 
         def decide(_: tuple[Policy, ...]) -> Change:
-            _need_admin(self._ledger.actor, f"set policy `{checked.name}`")
+            need_admin(self._ledger.actor, f"set policy `{checked.name}`")
             return Change(Kind.POLICY_SET, key=checked.name, value=checked.text())
 
         detail = {"policy": checked.text(), "comment": comment}
@@ -65,7 +65,7 @@ class Governed:
         """
 
         def decide(policies: tuple[Policy, ...]) -> Change:
-            _need_admin(self._ledger.actor, f"remove policy `{name}`")
+            need_admin(self._ledger.actor, f"remove policy `{name}`")
             there = [p.name for p in policies]
             if name not in there:
                 raise NotFoundError(f"There is no policy `{name}`.{did_you_mean(name, there)}")
@@ -262,8 +262,3 @@ class Governed:
 
 def _anybody(policies: tuple[Policy, ...], state: ModelState) -> None:
     """What moves nothing is for everybody."""
-
-
-def _need_admin(actor: Actor, what: str) -> None:
-    if ADMIN not in actor.roles:
-        raise PermissionDeniedError(f"{actor} can't {what}: that takes the role `{ADMIN}`.")

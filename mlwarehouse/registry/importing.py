@@ -133,7 +133,7 @@ def _bring(
         changes = [e.change for e in events if e.change.kind is not Kind.VERSION_DELETED]
         guard(policies, state, moves_of(state, changes), ledger.actor)
         if events and writes:
-            rows = event_table(events, f"import:{source_id}", 0, ledger.now())
+            rows = event_table(events, f"import:{source_id}", range(len(events)), ledger.now())
             txns = [Txn(bucket_of(name), counter + 1)]
             if not ledger.engine.append(REGISTRY_EVENTS, rows, txns=txns, holding=[Txn(POLICIES, number)]).applied:
                 continue

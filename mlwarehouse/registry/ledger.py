@@ -112,14 +112,47 @@ class Ledger(Archive):
             ConcurrentChangeError: Others changed policies each time; nothing was recorded.
             WarehouseError: What `decide` raised.
         """
+        self.change_stream(
+            STREAM, POLICIES, action, f"policy `{name}`", lambda events: [decide(policies_of(events))], detail
+        )
 
-        def attempt(policies: tuple[Policy, ...]) -> tuple[Tables, None]:
-            change = decide(policies)
-            seq = max((e.seq for e in self.events(STREAM)), default=0) + 1
-            comment = detail.get("comment")
-            return [([Event(STREAM, seq, change, self._actor, comment, self._clock())], self._writer_id)], None
+    def change_stream(
+        self,
+        stream: str,
+        counter: str,
+        action: str,
+        asked: str,
+        decide: Callable[[tuple[Event, ...]], Sequence[Change]],
+        detail: Mapping[str, Any],
+    ) -> tuple[Event, ...]:
+        """Add to the events of something that isn't a model and stands under a name that none can have.
 
-        self._settle(action, f"policy `{name}`", [POLICIES], attempt, detail)
+        Args:
+            stream: That name.
+            counter: The transaction by which its changes are numbered.
+            action: What is asked, for `audit`.
+            asked: What it is asked of, for `audit`.
+            decide: The changes, one at least, given all events so far; what it raises is the request's answer.
+            detail: What was asked for, for `audit`.
+
+        Returns:
+            All its events.
+
+        Raises:
+            InvalidInputError: This ledger looks at the past.
+            ConcurrentChangeError: Others changed it each time; nothing was recorded.
+            WarehouseError: What `decide` raised.
+        """
+
+        def attempt(_: tuple[Policy, ...]) -> tuple[Tables, tuple[Event, ...]]:
+            there = self.events(stream)
+            begin, at, comment = max((e.seq for e in there), default=0) + 1, self._clock(), detail.get("comment")
+            made = [
+                Event(stream, begin + n, change, self._actor, comment, at) for n, change in enumerate(decide(there))
+            ]
+            return [(made, self._writer_id)], (*there, *made)
+
+        return self._settle(action, asked, [counter], attempt, detail)
 
     def now(self) -> dt.datetime:
         """The time (UTC)."""
@@ -286,7 +319,9 @@ class Ledger(Archive):
 
         # What is copied has times of its own; it is recorded with what was decided now.
         at = tables[0][0][-1].event_at
-        return pa.concat_tables([event_table(events, who, next(self._writer_seq), at) for events, who in tables])
+        return pa.concat_tables(
+            [event_table(events, who, [next(self._writer_seq) for _ in events], at) for events, who in tables]
+        )
 
     def _audit(self, decision: Decision) -> None:
         rows = audit_table(decision, self._clock(), self._writer_id, next(self._writer_seq))

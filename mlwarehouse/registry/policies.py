@@ -243,6 +243,18 @@ def guard(
                     )
 
 
+def need_admin(actor: Actor, what: str) -> None:
+    """Refuse what only the role `admin` may do.
+
+    Raises:
+        PermissionDeniedError: The actor lacks it.
+    """
+    if ADMIN not in actor.roles:
+        raise PermissionDeniedError(
+            f"{actor} can't {what}: that takes the role `{ADMIN}`, as by MLWAREHOUSE_ROLES={ADMIN} or `registry_as`."
+        )
+
+
 def gate_question(policies: Sequence[Policy], model: str, gate: str, actor: Actor, *, has_check: bool) -> str | None:
     """The SQL of a gate; None for one that is done in Python.
 

@@ -15,6 +15,7 @@ from mlwarehouse.registry.bulk import BulkRegistered, bulk_register
 from mlwarehouse.registry.events import Change
 from mlwarehouse.registry.fold import ModelState
 from mlwarehouse.registry.governed import Governed
+from mlwarehouse.registry.hooked import Hooked
 from mlwarehouse.registry.importing import Brought, SourceModel, import_models
 from mlwarehouse.registry.ledger import Ledger
 from mlwarehouse.registry.looking import Looking
@@ -25,7 +26,7 @@ def _now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
 
 
-class Registry(Governed, Looking):
+class Registry(Governed, Hooked, Looking):
     """Registered models, their versions, aliases, stages and tags, and the whole history of each.
 
     Threads may share it. Every change, allowed or refused by a rule, is also a row of `audit`.

@@ -15,7 +15,7 @@ from mlwarehouse.tables.experiments import EXPERIMENT_EVENTS
 from mlwarehouse.tables.inputs import INPUT_EVENTS
 from mlwarehouse.tables.metrics import METRICS
 from mlwarehouse.tables.params import PARAM_EVENTS
-from mlwarehouse.tables.predictions import LABELS, PREDICTIONS
+from mlwarehouse.tables.predictions import LABELS, PREDICTION_INPUTS, PREDICTIONS
 from mlwarehouse.tables.registry import REGISTRY_EVENTS
 from mlwarehouse.tables.runs import RUN_EVENTS
 from mlwarehouse.tables.spec import ENVELOPE, EVENT_ORDER, Column, ColumnType, TableSpec
@@ -31,6 +31,7 @@ TABLES: tuple[TableSpec, ...] = (
     INPUT_EVENTS,
     REGISTRY_EVENTS,
     PREDICTIONS,
+    PREDICTION_INPUTS,
     LABELS,
     AUDIT,
 )
@@ -49,6 +50,7 @@ __all__ = [
     "METRICS",
     "PARAM_EVENTS",
     "PREDICTIONS",
+    "PREDICTION_INPUTS",
     "REGISTRY_EVENTS",
     "RUN_EVENTS",
     "TABLES",

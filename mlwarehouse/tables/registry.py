@@ -18,7 +18,7 @@ REGISTRY_EVENTS = TableSpec(
             "About aliases: `alias_set`, `alias_deleted`. About a model or a version: `tag_set`, `description_set`, "
             "`comment_added`, `comment_edited`, `comment_deleted`. About moves: `transition_requested`, "
             "`request_approved`, `request_rejected`, `request_cancelled`, `gate_checked`. Under the name `:policies`: "
-            "`policy_set`, `policy_removed`.",
+            "`policy_set`, `policy_removed`. Under `:webhooks`: `webhook_set`, `webhook_removed`, `webhook_failed`.",
             nullable=False,
         ),
         Column("version", "long", "The model version it concerns; null when it concerns the model."),
@@ -27,16 +27,16 @@ REGISTRY_EVENTS = TableSpec(
         Column(
             "key",
             "string",
-            "The tag's key, for `tag_set`; the gate's name, for `gate_checked`; the policy's, for policies. For a kind "
-            "that is about an earlier event, that one's `seq`: the comment's or request's, or that of the deletion "
-            "which is taken back. For `renamed_from`, the highest version number given so far.",
+            "The tag's key, for `tag_set`; the gate's name, for `gate_checked`; the policy's, for policies; the id, "
+            "for webhooks. For a kind that is about an earlier event, that one's `seq`: the comment's or request's, or "
+            "that of the deletion which is taken back. For `renamed_from`, the highest version number given so far.",
         ),
         Column(
             "value",
             "string",
             "The tag's value (null removes it); the text of a description or comment; the other name, for a rename; "
             "the version that a version was made from, as `models:/<name>/<version>`, for `parent_set`; "
-            "`passed` or `failed`, for `gate_checked`; the policy as JSON.",
+            "`passed` or `failed`, for `gate_checked`; the policy, the webhook, or what failed, as JSON.",
         ),
         Column("source", "string", "Where the version's files are, as `runs:/<run_id>/<path>`."),
         Column("run_id", "string", "The run that made the version."),

@@ -37,6 +37,7 @@ VIEWS: tuple[str, ...] = (
     "transition_requests",
     "gate_results",
     "registry_policies",
+    "webhooks",
     "lineage",
     "experiments_latest",
     "runs_latest",

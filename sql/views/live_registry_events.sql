@@ -51,4 +51,4 @@ SELECT
     events.event_at
 FROM registry_events AS events
 LEFT JOIN deletions ON events.model_name = deletions.model_name
-WHERE events.seq > COALESCE(deletions.last_seq, 0) AND events.model_name <> ':policies'
+WHERE events.seq > COALESCE(deletions.last_seq, 0) AND events.model_name NOT LIKE ':%'

@@ -23,7 +23,7 @@ from mlwarehouse.engines import embedded_follow
 from mlwarehouse.engines.base import Txn
 from mlwarehouse.engines.embedded_commit import StagedFile, commit
 from mlwarehouse.engines.embedded_follow import TableLog, write_checkpoint
-from mlwarehouse.engines.embedded_log import log_entries
+from mlwarehouse.engines.embedded_log import entry_path, log_entries
 from mlwarehouse.engines.embedded_tables import EmbeddedTables
 from mlwarehouse.errors import StorageError, UnsupportedTableError
 from tests.contracts.conftest import PROBE
@@ -172,6 +172,25 @@ def test_a_reader_notices_a_table_in_the_place_of_another(tables):
     assert (version, {Path(f).name for f in found}) == (4, {f"other-{n}.parquet" for n in range(4)})
 
 
+def test_to_know_the_version_takes_no_opening_but_of_a_damaged_log(tables, monkeypatch):
+    folder = tables.path(PROBE)
+    log = TableLog(folder)
+    for number in range(5):
+        add(log, f"{number}.parquet", folder=folder)
+    tables = EmbeddedTables(tables.folder)
+    with monkeypatch.context() as closed:
+        closed.setattr(embedded_follow, "DeltaTable", None)
+        assert tables.version(PROBE) == EmbeddedTables(tables.folder).version(PROBE) == 5
+    entry_path(folder, 3).rename(folder / "aside")
+    # Who was there before has nothing to look for behind it.
+    assert tables.version(PROBE) == 5
+    with pytest.raises(StorageError, match="can't be read"):
+        EmbeddedTables(tables.folder).version(PROBE)
+    (folder / "aside").rename(entry_path(folder, 3))
+    (folder / "_delta_log" / "_last_checkpoint").write_text("{")
+    assert EmbeddedTables(tables.folder).version(PROBE) == 5
+
+
 class Followed(RuleBasedStateMachine):
     """Writers that keep what they know, one that doesn't, delta-rs itself, and a folder that goes back to its past."""
 
@@ -181,6 +200,7 @@ class Followed(RuleBasedStateMachine):
         self.folder = self.root / PROBE.name
         EmbeddedTables(self.root).create([PROBE])
         self.logs = [TableLog(self.folder), TableLog(self.folder)]
+        self.reader = EmbeddedTables(self.root)
         self.files: set[str] = set()
         self.txns: dict[str, int] = {}
         self.n = 0
@@ -251,6 +271,8 @@ class Followed(RuleBasedStateMachine):
     def the_table_says_the_same(self) -> None:
         table = DeltaTable(self.folder)
         assert {Path(uri).name for uri in table.file_uris()} == self.files
+        for reader in (self.reader, EmbeddedTables(self.root)):
+            assert reader.version(PROBE) == table.version()
         assert {a: table.transaction_version(a) or 0 for a in "ab"} == {a: self.txns.get(a, 0) for a in "ab"}
         assert not list((self.folder / "_delta_log").glob(".*"))
 

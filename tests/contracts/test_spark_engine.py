@@ -103,7 +103,7 @@ def test_a_question_leaves_no_view_in_the_session(spark, engine, rows, probe):
 CONNECT = """
 import sys, pathlib
 import pyarrow as pa
-from pyspark.sql import functions as F
+from pyspark.sql import Observation, functions as F
 from mlwarehouse.engines.base import Txn
 from mlwarehouse.engines.spark import SparkEngine
 from mlwarehouse.engines.spark_catalog import register, unregister
@@ -114,6 +114,14 @@ from mlwarehouse.models import Field, Signature, save_model
 from mlwarehouse.tables import METRICS, PREDICTIONS, TABLES
 from mlwarehouse.udf import Scoring, score_spark, spark_udf
 import torch
+
+PICKY = '''
+class Picky:
+    def predict(self, frame):
+        if (frame["x"] < 0).any():
+            raise ValueError("no negative numbers, please")
+        return frame["x"] * 2
+'''
 
 root = pathlib.Path(sys.argv[1])
 spark = build_session(remote="local[2]")
@@ -176,6 +184,28 @@ udf = spark_udf(spark, root / "m")
 scored = score_spark(points, udf, Scoring("job", "points"), row_key="step")
 assert engine.append(PREDICTIONS, scored, txns=[Txn("job", 1)]).n_rows == 10
 assert engine.query("SELECT sum(value) AS s FROM predictions").to_pylist() == [{"s": 100.0}]
+
+(root / "picky_model.py").write_text(PICKY)
+sys.path.insert(0, str(root))
+import picky_model
+signature = Signature((Field("x", "long"),), (Field("prediction", "long"),))
+save_model(root / "picky", picky_model.Picky(), signature=signature)
+udf = spark_udf(spark, root / "picky", on_error="null")
+udf.register(spark, "picky")
+question = "SELECT %s(x) AS p FROM VALUES (1L), (-1L), (NULL) t(x)"
+assert [r.p for r in spark.sql(question % "picky").collect()] == [2, None, None]
+try:
+    udf.counts
+except InvalidInputError as error:
+    assert "on_error='return'" in str(error)
+else:
+    raise AssertionError("not refused")
+spark_udf(spark, root / "picky", on_error="return").register(spark, "telling")
+seen = Observation()
+told = spark.sql(question % "telling")
+told = told.observe(seen, F.count(F.lit(1)).alias("rows"), F.count("p.error").alias("errors"))
+assert [r.p.prediction for r in told.collect()] == [2, None, None]
+assert seen.get == {"rows": 3, "errors": 2}, seen.get
 spark.stop()
 print("all of it")
 """

@@ -75,7 +75,7 @@ def test_an_exported_model_of_mlflow_needs_no_permission(mlflows):
     x = np.ones((3, 2), dtype="float32")
     folder = mlflows(model, serialization_format="pt2", input_example=x)
     torch.testing.assert_close(load_model(folder)(torch.from_numpy(x)), model(torch.from_numpy(x)))
-    assert read_package(folder).signature.inputs == (Field("input_0", "float", 1),)
+    assert read_package(folder).signature.inputs == (Field("input_0", "float", shape=(2,)),)
     predicted = load_predictor(folder).predict(pd.DataFrame({"input_0": [[1.0, 1.0]]}))
     assert predicted.shape == (1, 1)
 

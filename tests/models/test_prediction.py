@@ -86,7 +86,7 @@ def test_a_signature_of_mlflow_that_columns_can_not_express_is_none():
     assert Signature.from_mlflow({"inputs": "nonsense"}) is None
     tensor = {"type": "tensor", "tensor-spec": {"dtype": "float32", "shape": [-1, 3]}}
     read = Signature.from_mlflow({"inputs": json.dumps([tensor]), "outputs": json.dumps([tensor])})
-    assert read == Signature((Field("input_0", "float", 1),), (Field("prediction", "float", 1),))
+    assert read == Signature((Field("input_0", "float", shape=(3,)),), (Field("prediction", "float", shape=(3,)),))
 
 
 @pytest.mark.parametrize(

@@ -161,3 +161,10 @@ def test_sql_takes_times_as_parameters(engine: EmbeddedEngine) -> None:
 def test_sql_refuses_an_unknown_dialect(engine: EmbeddedEngine) -> None:
     with pytest.raises(SqlError, match="There is no SQL dialect `klingon`"):
         query.sql(engine, None, "SELECT 1", dialect="klingon")
+
+
+def test_a_frame_is_the_callers_own(engine: EmbeddedEngine) -> None:
+    frame = query.metric_history(engine)
+    for name in frame.columns:
+        frame.loc[0, name] = frame.loc[len(frame) - 1, name]
+    assert (frame.iloc[0].dropna() == frame.iloc[-1].dropna()).all()

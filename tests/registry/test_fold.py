@@ -156,7 +156,7 @@ def milliseconds(at: dt.datetime) -> int:
 @given(histories)
 def test_the_views_say_what_the_fold_says(engine, history):
     states, events = happened(history)
-    rows = event_table(events, "w", 0, START)
+    rows = event_table(events, "w", range(len(events)), START)
     # As an overlay, the views read the rows as if they had just been committed.
     reading = Reading(overlay={"registry_events": rows})
 

@@ -52,6 +52,37 @@ class Whereabouts(nn.Module):
             "rows": torch.full((n,), n, dtype=torch.int64),
             "grad": torch.tensor([torch.is_grad_enabled()] * n),
         }
+
+
+class Pictures(nn.Module):
+    """Decodes bytes by itself: each byte is a pixel, and gives what is promised as many kinds of output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unused = nn.Parameter(torch.tensor(0.0))
+
+    def predict(self, frame):
+        pixels = [list(picture) for picture in frame["picture"]]
+        return {
+            "thumbnail": [bytes(p[:1]) for p in pixels],
+            "grid": [[[float(v)] for v in p] for p in pixels],
+            "words": [[str(v) for v in p] for p in pixels],
+        }
+
+
+class Picky(nn.Module):
+    """Doubles, and fails where there is a negative number; `calls` counts how often it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unused = nn.Parameter(torch.tensor(0.0))
+        self.calls = 0
+
+    def predict(self, frame):
+        self.calls += 1
+        if (frame["x"] < 0).any():
+            raise ValueError("no negative numbers, please")
+        return frame["x"] * 2
 '''
 
 
@@ -108,3 +139,25 @@ def unsigned(tmp_path_factory: pytest.TempPathFactory) -> ModelPackage:
         model.weight.fill_(2.0)
     folder: Path = tmp_path_factory.mktemp("models") / "unsigned"
     return save_model(folder, model, init_args={"in_features": 2, "out_features": 1, "bias": False})
+
+
+@pytest.fixture(scope="session")
+def picky(nets, tmp_path_factory: pytest.TempPathFactory) -> ModelPackage:
+    """Fails on a batch in which there is a negative number."""
+    signature = Signature((Field("x", "long"),), (Field("prediction", "long"),))
+    return save_model(tmp_path_factory.mktemp("models") / "picky", nets.Picky(), signature=signature)
+
+
+@pytest.fixture(scope="session")
+def pictures(nets, tmp_path_factory: pytest.TempPathFactory) -> ModelPackage:
+    """Bytes in; bytes, lists of lists, and lists of text out."""
+    outputs = (Field("thumbnail", "binary"), Field("grid", "float", 2), Field("words", "string", 1))
+    signature = Signature((Field("picture", "binary"),), outputs)
+    return save_model(tmp_path_factory.mktemp("models") / "pictures", nets.Pictures(), signature=signature)
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> ModelPackage:
+    """Images of 2 by 3 in, their pixels in a row out."""
+    signature = Signature((Field("image", "float", shape=(2, 3)),), (Field("pixels", "float", shape=(6,)),))
+    return save_model(tmp_path_factory.mktemp("models") / "images", torch.nn.Flatten(), signature=signature)

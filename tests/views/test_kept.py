@@ -330,9 +330,9 @@ def test_a_question_leaves_nothing_in_memory(tmp_path: Path) -> None:
     with warehouse.start_run() as run:
         for step in range(2):
             run.log_metric("loss", 0.5, step)
+            assert len(warehouse.metric_history([run.run_id])) == step + 1
             # One run is as it was kept and the other isn't; that none has a param changes nothing.
             assert len(warehouse.search_runs(search_all_experiments=True)) == 2
-            assert len(warehouse.metric_history([run.run_id])) == step + 1
     database = warehouse.engine()._connection_of_all()
     # Of the readings, the last one's tables are there: the next question may be about the same.
     kept = "SELECT count(DISTINCT schema_name) FROM duckdb_tables() WHERE schema_name <> 'main'"

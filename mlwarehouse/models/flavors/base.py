@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
     from mlwarehouse.models.package import ModelPackage
@@ -54,6 +55,9 @@ class Flavor:
         load: Reads the model of a package, ready to predict.
         predict: Calls a loaded model with a frame of the signature's columns; gives a frame, a mapping of columns, or
             an array or tensor of one row for each row.
+        predict_array: Calls a loaded model that `takes_array` with the array that `frames.input_array` makes of the
+            columns, and their names for what an error says; None for a flavor whose models always get a frame.
+        takes_array: Whether a loaded model can be called so.
         accepts: Whether a model is of this kind, when the caller doesn't say; None for a flavor that is only read, or
             only used when asked for by name. It is asked of models of any kind.
         save: Writes a model's files under a folder and returns the entries of ``MLmodel`` that `load` needs; None for
@@ -70,6 +74,8 @@ class Flavor:
     doc: str
     load: Callable[[ModelPackage, LoadOptions], Any]
     predict: Callable[[Any, pd.DataFrame], Any]
+    predict_array: Callable[[Any, np.ndarray[Any, Any], Sequence[str]], Any] | None = None
+    takes_array: Callable[[Any], bool] | None = None
     accepts: Callable[[Any], bool] | None = None
     save: Callable[[Path, Any, SaveOptions], dict[str, Any]] | None = None
     takes_init_args: bool = False

@@ -11,7 +11,7 @@ from mlwarehouse.models.code import importing_from_entry
 from mlwarehouse.models.flavors.base import Flavor, LoadOptions
 from mlwarehouse.models.flavors.torch_export import load_program
 from mlwarehouse.models.flavors.torch_script import load_script
-from mlwarehouse.models.torch_calling import predict_by_torch
+from mlwarehouse.models.torch_calling import predict_by_torch, predict_tensor, takes_tensor
 from mlwarehouse.models.torch_import import require_torch
 
 if TYPE_CHECKING:
@@ -53,6 +53,8 @@ MLFLOW_PYTORCH = Flavor(
     doc="A model saved by MLflow's PyTorch flavor; pickled ones only with allow_pickle=True.",
     load=_load,
     predict=predict_by_torch,
+    predict_array=predict_tensor,
+    takes_array=takes_tensor,
     reads="pytorch",
     extra="torch",
     libraries=("torch",),

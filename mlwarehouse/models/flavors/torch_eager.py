@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mlwarehouse.errors import ModelError
 from mlwarehouse.models.code import CODE_FOLDER, ClassReference, find_class, plain_arguments, reference_of, write_code
 from mlwarehouse.models.flavors.base import Flavor, LoadOptions, SaveOptions, loaded
-from mlwarehouse.models.torch_calling import predict_by_torch
+from mlwarehouse.models.torch_calling import predict_by_torch, predict_tensor, takes_tensor
 from mlwarehouse.models.torch_import import require_torch
 
 if TYPE_CHECKING:
@@ -147,6 +147,8 @@ TORCH_EAGER = Flavor(
     doc="A torch.nn.Module as safetensors weights and a reference to its class.",
     load=_load,
     predict=predict_by_torch,
+    predict_array=predict_tensor,
+    takes_array=takes_tensor,
     accepts=_accepts,
     save=_save,
     takes_init_args=True,

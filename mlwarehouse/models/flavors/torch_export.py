@@ -10,7 +10,7 @@ from mlwarehouse.errors import InvalidInputError, ModelError, PickleRefusedError
 from mlwarehouse.models.flavors.base import Flavor, LoadOptions, SaveOptions, loaded
 from mlwarehouse.models.flavors.pt2_archive import checked_archive
 from mlwarehouse.models.frames import input_array
-from mlwarehouse.models.torch_calling import predict_by_torch
+from mlwarehouse.models.torch_calling import predict_by_torch, predict_tensor, takes_tensor
 from mlwarehouse.models.torch_import import require_torch
 
 if TYPE_CHECKING:
@@ -96,6 +96,8 @@ TORCH_EXPORT = Flavor(
     doc="A program of torch.export (.pt2), or a torch.nn.Module exported with the input example.",
     load=_load,
     predict=predict_by_torch,
+    predict_array=predict_tensor,
+    takes_array=takes_tensor,
     accepts=_accepts,
     save=_save,
     extra="torch",

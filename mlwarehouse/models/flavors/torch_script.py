@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mlwarehouse.errors import InvalidInputError, ModelError
 from mlwarehouse.models.flavors.base import Flavor, LoadOptions, SaveOptions, loaded
 from mlwarehouse.models.flavors.script_archive import checked_script
-from mlwarehouse.models.torch_calling import predict_by_torch
+from mlwarehouse.models.torch_calling import predict_by_torch, predict_tensor, takes_tensor
 from mlwarehouse.models.torch_import import require_torch
 
 if TYPE_CHECKING:
@@ -70,6 +70,8 @@ TORCH_SCRIPT = Flavor(
     doc="A TorchScript module (scripted or traced), in one file.",
     load=_load,
     predict=predict_by_torch,
+    predict_array=predict_tensor,
+    takes_array=takes_tensor,
     accepts=_accepts,
     save=_save,
     extra="torch",

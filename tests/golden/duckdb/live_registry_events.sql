@@ -37,4 +37,4 @@ FROM registry_events AS events
 LEFT JOIN deletions
   ON events.model_name = deletions.model_name
 WHERE
-  events.seq > COALESCE(deletions.last_seq, 0) AND events.model_name <> ':policies'
+  events.seq > COALESCE(deletions.last_seq, 0) AND events.model_name NOT LIKE ':%'

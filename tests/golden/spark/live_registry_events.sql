@@ -37,4 +37,5 @@ FROM registry_events AS events
 LEFT JOIN deletions
   ON events.model_name = deletions.model_name
 WHERE
-  events.seq > COALESCE(deletions.last_seq, 0) AND events.model_name <> ':policies'
+  events.seq > COALESCE(deletions.last_seq, 0)
+  AND events.model_name NOT LIKE REPLACE(':%', CHR(92), CONCAT(CHR(92), CHR(92)))

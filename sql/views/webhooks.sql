@@ -1,0 +1,45 @@
+-- purpose: The webhooks: which addresses are told what happens to registered models, and what they couldn't be told.
+-- grain: One webhook.
+-- depends: registry_events
+-- column webhook_id: Its id.
+-- column definition: Name, address, events, models and status, as JSON. Its secret is in no table.
+-- column user_id: Who set it last.
+-- column comment: Why, in their words.
+-- column set_at: When.
+-- column n_failed: Deliveries that were given up.
+-- column last_failed_at: When the last of them was; null where none was.
+-- column last_failure: Which it was, and why, as JSON.
+
+WITH settings AS (
+    SELECT
+        key AS webhook_id,
+        ARG_MAX(
+            {'kind': kind, 'value': value, 'actor': actor, 'comment': comment, 'event_at': event_at}, seq
+        ) AS last_setting
+    FROM registry_events
+    WHERE model_name = ':webhooks' AND kind IN ('webhook_set', 'webhook_removed')
+    GROUP BY key
+),
+
+failures AS (
+    SELECT
+        key AS webhook_id,
+        COUNT(*) AS n_failed,
+        ARG_MAX({'value': value, 'event_at': event_at}, seq) AS last_failure
+    FROM registry_events
+    WHERE model_name = ':webhooks' AND kind = 'webhook_failed'
+    GROUP BY key
+)
+
+SELECT
+    settings.webhook_id,
+    settings.last_setting.value AS definition,
+    settings.last_setting.actor AS user_id,
+    settings.last_setting.comment AS comment,
+    settings.last_setting.event_at AS set_at,
+    COALESCE(failures.n_failed, 0) AS n_failed,
+    failures.last_failure.event_at AS last_failed_at,
+    failures.last_failure.value AS last_failure
+FROM settings
+LEFT JOIN failures ON settings.webhook_id = failures.webhook_id
+WHERE settings.last_setting.kind = 'webhook_set'
