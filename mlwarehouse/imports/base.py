@@ -131,6 +131,8 @@ class Source(Protocol):
     Attributes:
         kind: The name of its kind.
         place: Where it is, in one form for all ways to write it.
+        source_id: Its name in the warehouse; whoever opens it gives it one, before anything is asked. Ids that a source
+            doesn't have are made of it.
         total: How much there is, in `unit`; the batches add up to it.
         unit: What is counted, such as ``runs``.
         oddities: What was found so far that isn't as it should be.
@@ -138,6 +140,7 @@ class Source(Protocol):
 
     kind: str
     place: str
+    source_id: str
     total: int
     unit: str
     oddities: list[Oddity]

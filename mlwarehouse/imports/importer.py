@@ -74,14 +74,13 @@ class Target:
 
 
 def import_from(
-    source: Source, target: Target, *, source_id: str, on_progress: Callable[[Progress], None] | None = None
+    source: Source, target: Target, *, on_progress: Callable[[Progress], None] | None = None
 ) -> ImportReport:
     """Import a source.
 
     Args:
         source: Opened for this.
         target: Where it goes.
-        source_id: The source's name in the warehouse.
         on_progress: Told after each batch.
 
     Returns:
@@ -91,16 +90,14 @@ def import_from(
         StorageError: A commit failed; what was appended by then stays, and the same import again goes on there.
         StoreRefusedError: The artifact store takes no file.
     """
-    return _Import(source, target, source_id, on_progress).run()
+    return _Import(source, target, on_progress).run()
 
 
 class _Import:
-    def __init__(
-        self, source: Source, target: Target, source_id: str, on_progress: Callable[[Progress], None] | None
-    ) -> None:
-        self._source, self._target, self._source_id = source, target, source_id
+    def __init__(self, source: Source, target: Target, on_progress: Callable[[Progress], None] | None) -> None:
+        self._source, self._target, self._source_id = source, target, source.source_id
         self._on_progress = on_progress
-        self._writer = Writer(target.engine, source_id, writes=target.writes)
+        self._writer = Writer(target.engine, source.source_id, writes=target.writes)
         self._found = dict.fromkeys(COUNTED, 0)
         self._added = dict.fromkeys(COUNTED, 0)
         self._oddities: list[Oddity] = []

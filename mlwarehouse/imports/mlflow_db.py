@@ -31,6 +31,7 @@ class MlflowDatabase:
 
     place: str
     kind: str = "mlflow-db"
+    source_id: str = ""
     unit: str = "runs"
     total: int = 0
     oddities: list[Oddity] = field(default_factory=list)

@@ -41,6 +41,7 @@ class Mlruns:
 
     place: str
     kind: str = "mlruns"
+    source_id: str = ""
     unit: str = "runs"
     total: int = 0
     oddities: list[Oddity] = field(default_factory=list)
