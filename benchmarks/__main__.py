@@ -15,11 +15,13 @@ from benchmarks import (
     commit_rate,
     flat_commits,
     growth,
+    imports,
     log_cost,
     log_ten,
     many_models,
     many_points,
     million,
+    scoring,
     search,
     training_loop,
 )
@@ -39,6 +41,8 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     growth.BENCHMARK,
     many_points.BENCHMARK,
     *many_models.BENCHMARKS,
+    *imports.BENCHMARKS,
+    scoring.BENCHMARK,
 )
 
 HEAD = "| work | side | median | ratio to us | peak memory | bar |\n| --- | --- | --- | --- | --- | --- |"

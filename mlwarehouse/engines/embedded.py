@@ -18,6 +18,7 @@ from mlwarehouse.engines.base import Appended, Late, Reading, RunRows, Txn
 from mlwarehouse.engines.casting import cast_strict, plain_types
 from mlwarehouse.engines.embedded_kept import PREFIX, Kept, KeptHandles, find_kept
 from mlwarehouse.engines.embedded_sql import COMMIT_VERSION, columns_of, no_rows, rows_by_version, rows_of_files, said
+from mlwarehouse.engines.embedded_staging import Staging
 from mlwarehouse.engines.embedded_states import REFRESH_COMMITS, derived_folder
 from mlwarehouse.engines.embedded_tables import EmbeddedTables
 from mlwarehouse.engines.parse import check_marks
@@ -93,6 +94,10 @@ class EmbeddedEngine:
         return embedded_commit.commit_late(
             self.tables.place(spec), spec, cast_strict(rows, spec), decide, log=lambda: self.tables.log(spec)
         )
+
+    def staging(self, spec: TableSpec) -> Staging:
+        """What takes rows of a table in parts, and makes them one commit."""
+        return Staging(self.tables.place(spec), spec, lambda: self.tables.log(spec))
 
     def has_applied(self, spec: TableSpec, txns: Sequence[Txn]) -> bool:
         """See `EmbeddedTables.has_applied`."""

@@ -54,6 +54,9 @@ _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 MOST_SHARED = 4096
 """Texts of a dictionary that is written into each of a file's row groups."""
 
+SAMPLE_ROWS = 1024
+"""Rows by which it is told whether a column's texts repeat."""
+
 
 @dataclass(frozen=True)
 class StagedFile:
@@ -94,7 +97,7 @@ def stage(
         rows = _with_small_dictionaries(rows)
     # Numbers that grow steadily (times, steps, sequence numbers) shrink to almost nothing as deltas.
     deltas = [f.name for f in rows.schema if pa.types.is_integer(f.type) or pa.types.is_timestamp(f.type)]
-    dictionaries = [f.name for f in rows.schema if pa.types.is_string(f.type) or pa.types.is_dictionary(f.type)]
+    dictionaries = [f.name for f in rows.schema if _repeats(rows.column(f.name))]
     try:
         with storage.open_output(name) as out:
             pq.write_table(
@@ -116,6 +119,14 @@ def stage(
         raise
     storage.sync(name)
     return StagedFile(name, size, rows.num_rows, stats)
+
+
+def _repeats(column: pa.ChunkedArray) -> bool:
+    """Whether a column is text that is worth a dictionary: one of keys, each its own, is looked up in it in vain."""
+    if not pa.types.is_string(column.type):
+        return bool(pa.types.is_dictionary(column.type))
+    sample = column.slice(0, SAMPLE_ROWS)
+    return len(sample) < SAMPLE_ROWS or pc.count_distinct(sample).as_py() < 0.9 * SAMPLE_ROWS
 
 
 def _own_values(rows: pa.Table) -> pa.Table:

@@ -3,7 +3,6 @@
 Importing this loads neither PyTorch nor any other library of models, nor pandas.
 """
 
-from mlwarehouse.models.arrow_rows import ARROW_TYPES, arrow_type
 from mlwarehouse.models.flavors import FLAVORS, Flavor, LoadOptions, SaveOptions
 from mlwarehouse.models.loading import known_types, load_model, load_predictor
 from mlwarehouse.models.package import ModelPackage, read_package
@@ -12,7 +11,6 @@ from mlwarehouse.models.saving import save_model
 from mlwarehouse.models.signature import Field, Signature, infer_signature
 
 __all__ = [
-    "ARROW_TYPES",
     "FLAVORS",
     "Field",
     "Flavor",
@@ -21,7 +19,6 @@ __all__ = [
     "Predictor",
     "SaveOptions",
     "Signature",
-    "arrow_type",
     "infer_signature",
     "known_types",
     "load_model",

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
-import time
 import uuid
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlwarehouse.errors import InvalidInputError, did_you_mean
 from mlwarehouse.parts.engines import means_spark
+from mlwarehouse.parts.labelling import Labelling
 from mlwarehouse.parts.packaging import FoundModel
+from mlwarehouse.parts.scorable import Scorable, is_question, question_of, scorable, state_of
 from mlwarehouse.parts.spark_functions import SparkFunctions
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from pyspark.sql import SparkSession
 
-    from mlwarehouse.engines.base import Appended
+    from mlwarehouse.engines.base import Appended, Txn
+    from mlwarehouse.entities import Snapshot
+    from mlwarehouse.models import Predictor
     from mlwarehouse.udf import Scoring
+    from mlwarehouse.udf.streaming import Tally, What
 
 
 @dataclass(frozen=True)
@@ -31,6 +38,9 @@ class Scored:
         source_id: Names the scoring: the same again adds nothing.
         n_rows: Predictions added; 0 when this source id had added them before.
         table_version: Version of the predictions table after it.
+        n_scored: Rows that were scored; 0 when they had been before; None where Spark did it.
+        n_lacking: How many of them lack a value that the model requires: their predictions are null.
+        n_failed: How many of them the model failed on, with `on_error="null"`: theirs are null, too.
     """
 
     model_uri: str
@@ -38,9 +48,12 @@ class Scored:
     source_id: str
     n_rows: int
     table_version: int
+    n_scored: int | None = None
+    n_lacking: int | None = None
+    n_failed: int | None = None
 
 
-class Predicting(SparkFunctions):
+class Predicting(SparkFunctions, Labelling):
     """Models over tables: as Spark columns, and as rows of `predictions`."""
 
     def score(
@@ -51,23 +64,45 @@ class Predicting(SparkFunctions):
         key: str,
         dataset: str,
         source_id: str | None = None,
+        at: int | Snapshot | str | None = None,
+        time: str | None = None,
+        keep: Sequence[str] | bool = (),
+        on_error: str = "raise",
         engine: str | SparkSession = "embedded",
-        batch_rows: int | None = 65_536,
+        batch_rows: int | None = None,
+        progress: bool | Callable[[float], None] = False,
         allow_pickle: bool = False,
+        trusted_types: Sequence[str] = (),
     ) -> Scored:
         """Score rows with a model, and keep the predictions as rows of `predictions`.
 
+        Rows are read, predicted and written in parts, so memory doesn't grow with the table; they become part of
+        `predictions` together, at the end. What is killed before that adds nothing, and can be called again.
+
         Args:
-            data: A pandas, Polars, Arrow or Spark frame, a DuckDB relation, or the path of a Parquet or CSV file or of
-                a Delta table's folder.
+            data: A pandas, Polars, Arrow or Spark frame; a DuckDB relation or anything else that gives an Arrow stream;
+                the path of a Parquet or CSV file or of a Delta table's folder; the name of a table or view of this
+                warehouse; or a ``SELECT`` over them.
             model_uri: As for `find_model`; the version that it means now is pinned.
             key: The column that names each row.
             dataset: The name of what is scored: labels of the same name join to the predictions.
-            source_id: Names this scoring: the same again adds nothing. None makes one up; for a Delta table it is made
-                from the table, its version and the model, so scoring the same again adds nothing.
-            engine: For a path: ``embedded``, ``spark``, or a Spark session. A Spark frame is always scored by Spark.
-            batch_rows: The most rows to give to the model at once.
+            source_id: Names this scoring: the same again adds nothing. None makes one up; for a Delta table, a table of
+                this warehouse, and a question `at` a snapshot it is made from the table, its version and the model, so
+                scoring the same again adds nothing.
+            at: The version of a Delta table or of a table of this warehouse; or the snapshot that a view or question
+                looks at, its text, or the name of a kept one.
+            time: A column that says when each row happened, for `event_at`; None means now.
+            keep: Columns whose values are kept in `prediction_inputs`, for reports about slices and drift; True keeps
+                all of the signature's that hold no lists.
+            on_error: What becomes of rows that the model fails on: ``raise`` ends the scoring and adds nothing;
+                ``null`` finds them by halves, and their predictions are null.
+            engine: For a path, name or question: ``embedded``, ``spark``, or a Spark session. A Spark frame is always
+                scored by Spark.
+            batch_rows: The most rows to give to the model at once; None means 65,536, and fewer where they are large.
+            progress: True shows a bar on a terminal; a function is called with the share that is done, from 0 to 1,
+                where it is known how many rows there are.
             allow_pickle: Whether loading the model may run a pickle.
+            trusted_types: As for `load_model`.
 
         Returns:
             What was added.
@@ -75,108 +110,62 @@ class Predicting(SparkFunctions):
         Raises:
             NotFoundError: No model, or no table, is there.
             SignatureError: A column that the model needs is missing, or of another type.
-            InvalidInputError: The data or engine can't be meant, or rows lack a key.
+            ModelError: The model failed on a row.
+            SqlError: A question that can't be asked.
+            InvalidInputError: The data, engine or another argument can't be meant, or rows lack a key or time.
         """
-        by_spark = means_spark(engine)
+        from mlwarehouse.udf.bad_rows import ON_ERROR
+
+        choices = [choice for choice in ON_ERROR if choice != "return"]
+        if on_error not in choices:
+            raise InvalidInputError(
+                f"`on_error` is {' or '.join(choices)}; got {on_error!r}.{did_you_mean(str(on_error), choices)}"
+            )
+        if batch_rows is not None and (isinstance(batch_rows, bool) or batch_rows < 1):
+            raise InvalidInputError(f"`batch_rows` is a number of rows, 1 or more; got {batch_rows!r}.")
+        if isinstance(keep, str):
+            raise InvalidInputError(f"`keep` is a list of columns; got the text `{keep}`. Write [{keep!r}].")
+        by_spark = means_spark(engine) and isinstance(data, Path | str)
         found = self.find_model(model_uri)
-        is_frame_of_spark = type(data).__module__.startswith("pyspark.")
-        path = Path(data).resolve() if isinstance(data, str | Path) else None
-        version = None
-        if path is not None and not by_spark:
-            from mlwarehouse.engines.embedded_files import read_table
-
-            data, version = read_table(path)
-        elif path is not None:
-            data, version = _spark_table(self.spark_session(engine), path)
-            is_frame_of_spark = True
-        if source_id is None:
-            source_id = _source_id(path, version, found, dataset) if version is not None else uuid.uuid4().hex
-        from mlwarehouse.udf import Scoring
-
-        scoring = Scoring(
-            source_id=source_id,
-            dataset=dataset,
-            model_name=found.name,
-            model_version=found.version,
-            run_id=found.run_id,
-            input_table=str(path) if path is not None else None,
-            input_version=version,
-        )
-        if is_frame_of_spark:
-            appended = self._score_by_spark(data, found, scoring, key, batch_rows, allow_pickle)
-        else:
-            appended = self._score_here(data, found, scoring, key, batch_rows, allow_pickle)
         pinned = f"models:/{found.name}/{found.version}" if found.name else model_uri
-        return Scored(pinned, dataset, source_id, appended.n_rows, appended.version)
-
-    def log_labels(
-        self, data: Any, *, dataset: str, key: str, label: str, output: str = "prediction", source_id: str | None = None
-    ) -> int:
-        """Record the truth for rows that were, or will be, scored.
-
-        Args:
-            data: A pandas, Polars or Arrow frame.
-            dataset: The name under which the rows were scored.
-            key: The column that names each row.
-            label: The column with the truth: numbers, or text.
-            output: The model's output that it is the truth for.
-            source_id: Names these labels: the same again adds nothing. None makes one up.
-
-        Returns:
-            Rows added.
-
-        Raises:
-            InvalidInputError: A column is missing, or a row has no key.
-        """
-        import pyarrow as pa
-
-        from mlwarehouse.engines.base import Txn
-        from mlwarehouse.ingest.identity import login_name
-        from mlwarehouse.tables import LABELS
-
-        table = pa.Table.from_pandas(data, preserve_index=False) if hasattr(data, "iloc") else pa.table(data)
-        for column in (key, label):
-            if column not in table.column_names:
-                raise InvalidInputError(
-                    f"The labels have no column `{column}`.{did_you_mean(column, table.column_names)}"
-                )
-        keys, truth = table.column(key).cast(pa.string()), table.column(label)
-        if keys.null_count:
-            raise InvalidInputError(f"Column `{key}` names the rows, and {keys.null_count} rows have none.")
-        is_text = pa.types.is_string(truth.type) or pa.types.is_large_string(truth.type)
-        if pa.types.is_boolean(truth.type):
-            truth = truth.cast(pa.int8())
-        n = table.num_rows
-        source_id = source_id or uuid.uuid4().hex
-        now = pa.repeat(pa.scalar(time.time_ns() // 1000, pa.int64()).cast(pa.timestamp("us", tz="UTC")), n)
-        rows = pa.table(
-            {
-                "dataset": pa.repeat(dataset, n),
-                "row_key": keys,
-                "output": pa.repeat(output, n),
-                "value": pa.nulls(n, pa.float64()) if is_text else truth.cast(pa.float64()),
-                "text": truth if is_text else pa.nulls(n, pa.string()),
-                "actor": pa.repeat(self.settings.actor or login_name(), n),
-                "event_at": now,
-                "recorded_at": now,
-                "writer_id": pa.repeat(f"labels:{source_id}", n),
-                "writer_seq": pa.array(range(n), pa.int64()),
-            }
-        )
+        if by_spark or type(data).__module__.startswith("pyspark."):
+            if time is not None or keep or on_error != "raise":
+                raise InvalidInputError("`time`, `keep` and `on_error` are of the embedded engine; leave them out.")
+            frame, name, version = self._frame_of_spark(data, at, engine)
+            state = state_of(name, version, at)
+            scoring = _scoring(found, dataset, source_id or _source_id(state, found, dataset), name, version)
+            appended = self._score_by_spark(frame, found, scoring, key, batch_rows, allow_pickle)
+            return Scored(pinned, dataset, scoring.source_id, appended.n_rows, appended.version)
         self.place(create=True)
-        return self.engine().append(LABELS, rows, txns=[Txn(f"labels:{source_id}", 1)]).n_rows
-
-    def _score_here(
-        self, data: Any, found: FoundModel, scoring: Scoring, key: str, batch_rows: int | None, allow_pickle: bool
-    ) -> Appended:
-        from mlwarehouse.engines.base import Txn
+        rows = scorable(self, data, at)
+        scoring = _scoring(found, dataset, source_id or _source_id(rows.state, found, dataset), rows.name, rows.version)
+        from mlwarehouse.engines.base import Appended
         from mlwarehouse.models import load_predictor
+        from mlwarehouse.query.progress import shown
         from mlwarehouse.tables import PREDICTIONS
-        from mlwarehouse.udf import score_frame
+        from mlwarehouse.udf.streaming import BATCH_ROWS, Tally, What
 
-        predictor = load_predictor(found.package, allow_pickle=allow_pickle)
-        rows = score_frame(data, predictor, scoring, row_key=key, batch_rows=batch_rows)
-        return self.engine().append(PREDICTIONS, rows, txns=[Txn(scoring.writer_id, 1)])
+        tally = Tally()
+        if self.engine().has_applied(PREDICTIONS, [_txn(scoring)]):
+            appended = Appended(self.engine().version(PREDICTIONS), applied=False, n_rows=0)
+        else:
+            predictor = load_predictor(found.package, allow_pickle=allow_pickle, trusted_types=trusted_types)
+            what = What(key, time, _kept(predictor, rows, keep))
+            with shown(progress) as call:
+                parts = _predicted(rows, predictor, scoring, what, batch_rows or BATCH_ROWS, on_error, tally, call)
+                appended = self._add(parts, scoring, has_inputs=bool(what.keep))
+        if not appended.applied:
+            tally = Tally()
+        return Scored(
+            pinned,
+            dataset,
+            scoring.source_id,
+            appended.n_rows,
+            appended.version,
+            tally.n_scored,
+            tally.n_lacking,
+            tally.n_failed,
+        )
 
     def _score_by_spark(
         self, frame: Any, found: FoundModel, scoring: Scoring, key: str, batch_rows: int | None, allow_pickle: bool
@@ -190,20 +179,128 @@ class Predicting(SparkFunctions):
         predicted = score_spark(frame, udf, scoring, row_key=key)
         return self.engine_of(session).append(PREDICTIONS, predicted, txns=[Txn(scoring.writer_id, 1)])
 
+    def _add(
+        self, parts: Iterator[tuple[pa.Table, pa.Table | None]], scoring: Scoring, *, has_inputs: bool
+    ) -> Appended:
+        from mlwarehouse.tables import PREDICTION_INPUTS, PREDICTIONS
 
-def _source_id(path: Path | None, version: int, found: FoundModel, dataset: str) -> str:
-    """The same for the same table version, model and dataset."""
-    text = "\0".join([str(path), str(version), found.package.digest, str(found.name), str(found.version), dataset])
+        engine, txns = self.engine(), [_txn(scoring)]
+        with engine.staging(PREDICTIONS) as predictions, engine.staging(PREDICTION_INPUTS) as inputs:
+            for rows, kept in parts:
+                predictions.add(rows)
+                if kept is not None:
+                    inputs.add(kept)
+            if has_inputs:
+                # Before the predictions: with them the scoring is done, and isn't begun again.
+                inputs.commit(txns)
+            return predictions.commit(txns)
+
+    def _frame_of_spark(self, data: Any, at: Any, engine: str | SparkSession) -> tuple[Any, str | None, int | None]:
+        """Rows as a Spark frame, with their name and version."""
+        if not isinstance(data, str | Path):
+            return data, None, None
+        if is_question(data):
+            from mlwarehouse.tables import TABLES_BY_NAME
+
+            if isinstance(at, int):
+                raise InvalidInputError("Spark looks at a snapshot of a table of this warehouse; give that as `at`.")
+            from mlwarehouse.engines.base import Reading
+            from mlwarehouse.query import spark_frame
+
+            spec = TABLES_BY_NAME.get(str(data))
+            is_newest = at is None and spec is not None
+            reading = Reading(versions=self.versions()) if is_newest else self.reading(at=at)
+            version = None if spec is None else reading.versions.get(spec.name)
+            answering = self.engine_of(self.spark_session(engine))
+            return spark_frame(answering, reading, question_of(str(data))), str(data), version
+        path = Path(data).resolve()
+        frame, version = _spark_table(self.spark_session(engine), path, at)
+        return frame, str(path), version
+
+
+def _txn(scoring: Scoring) -> Txn:
+    from mlwarehouse.engines.base import Txn
+
+    return Txn(scoring.writer_id, 1)
+
+
+def _scoring(found: FoundModel, dataset: str, source_id: str, name: str | None, version: int | None) -> Scoring:
+    from mlwarehouse.udf import Scoring
+
+    return Scoring(
+        source_id=source_id,
+        dataset=dataset,
+        model_name=found.name,
+        model_version=found.version,
+        run_id=found.run_id,
+        input_table=name,
+        input_version=version,
+    )
+
+
+def _source_id(state: str | None, found: FoundModel, dataset: str) -> str:
+    """The same for the same state of a table, model and dataset; anything where no state is known."""
+    if state is None:
+        return uuid.uuid4().hex
+    text = "\0".join([state, found.package.digest, str(found.name), str(found.version), dataset])
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def _spark_table(session: SparkSession, path: Path) -> tuple[Any, int | None]:
+def _kept(predictor: Predictor, rows: Scorable, keep: Sequence[str] | bool) -> tuple[str, ...]:
+    """The columns that are kept."""
+    if not isinstance(keep, bool):
+        return tuple(keep)
+    if keep and predictor.signature is None:
+        raise InvalidInputError("The model has no signature, so `keep` must list the columns.")
+    fields = predictor.signature.inputs if keep and predictor.signature is not None else ()
+    return tuple(f.name for f in fields if not f.dims and f.name in rows.schema.names)
+
+
+def _predicted(
+    rows: Scorable,
+    predictor: Predictor,
+    scoring: Scoring,
+    what: What,
+    batch_rows: int,
+    on_error: str,
+    tally: Tally,
+    call: Callable[[float], None] | None,
+) -> Iterator[tuple[pa.Table, pa.Table | None]]:
+    """Rows of `predictions` and `prediction_inputs`, a file's worth at a time."""
+    from mlwarehouse.models.arrow_rows import arrow_type
+    from mlwarehouse.udf.streaming import file_sized, score_batches
+
+    signature = predictor.signature
+    types = {f.name: arrow_type(f) for f in signature.inputs if not f.dims} if signature is not None else {}
+    scored = score_batches(
+        rows.read(what.columns(predictor, rows.schema), batch_rows, types),
+        predictor,
+        scoring,
+        what,
+        now=dt.datetime.now(dt.UTC),
+        tally=tally,
+        batch_rows=batch_rows,
+        on_error="null" if on_error == "null" else "raise",
+    )
+
+    def watched() -> Iterator[tuple[pa.Table, pa.Table | None]]:
+        for part in scored:
+            if call is not None and rows.n_rows:
+                call(min(tally.n_scored / rows.n_rows, 1.0))
+            yield part
+
+    return file_sized(watched())
+
+
+def _spark_table(session: SparkSession, path: Path, at: Any) -> tuple[Any, int | None]:
     """A table by path as a Spark frame, and its Delta version."""
     from mlwarehouse.engines.embedded_files import delta_version
 
+    if path.suffix in (".parquet", ".csv") and at is not None:
+        raise InvalidInputError(f"`{path}` is a file and has no version {at}; leave out `at`.")
     if path.suffix == ".parquet":
         return session.read.parquet(str(path)), None
     if path.suffix == ".csv":
         return session.read.csv(str(path), header=True, inferSchema=True), None
-    version = delta_version(path)
+    version = delta_version(path) if at is None else at
     return session.read.format("delta").option("versionAsOf", version).load(str(path)), version

@@ -13,9 +13,10 @@ from mlwarehouse.tables.artifacts import ARTIFACT_EVENTS
 from mlwarehouse.tables.audit import AUDIT
 from mlwarehouse.tables.experiments import EXPERIMENT_EVENTS
 from mlwarehouse.tables.inputs import INPUT_EVENTS
+from mlwarehouse.tables.logged_models import LOGGED_MODEL_EVENTS
 from mlwarehouse.tables.metrics import METRICS
 from mlwarehouse.tables.params import PARAM_EVENTS
-from mlwarehouse.tables.predictions import LABELS, PREDICTIONS
+from mlwarehouse.tables.predictions import LABELS, PREDICTION_INPUTS, PREDICTIONS
 from mlwarehouse.tables.registry import REGISTRY_EVENTS
 from mlwarehouse.tables.runs import RUN_EVENTS
 from mlwarehouse.tables.spec import ENVELOPE, EVENT_ORDER, Column, ColumnType, TableSpec
@@ -29,8 +30,10 @@ TABLES: tuple[TableSpec, ...] = (
     TAG_EVENTS,
     ARTIFACT_EVENTS,
     INPUT_EVENTS,
+    LOGGED_MODEL_EVENTS,
     REGISTRY_EVENTS,
     PREDICTIONS,
+    PREDICTION_INPUTS,
     LABELS,
     AUDIT,
 )
@@ -46,9 +49,11 @@ __all__ = [
     "EXPERIMENT_EVENTS",
     "INPUT_EVENTS",
     "LABELS",
+    "LOGGED_MODEL_EVENTS",
     "METRICS",
     "PARAM_EVENTS",
     "PREDICTIONS",
+    "PREDICTION_INPUTS",
     "REGISTRY_EVENTS",
     "RUN_EVENTS",
     "TABLES",

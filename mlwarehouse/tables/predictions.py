@@ -1,4 +1,4 @@
-"""Predictions of models, and the truth that arrives later."""
+"""Predictions of models, what they were computed from, and the truth that arrives later."""
 
 from __future__ import annotations
 
@@ -19,12 +19,33 @@ PREDICTIONS = TableSpec(
         Column("output", "string", "The name of the model's output.", nullable=False),
         Column("value", "double", "The output as a number, where it is one."),
         Column("text", "string", "The output as text, where it isn't a number."),
+        Column("latency_us", "double", "Microseconds that the model took for the row: its batch's, by rows; or null."),
     ),
     sort_by=("dataset", "model_name", "model_version", "row_key"),
     rules=(
         "Scoring the same rows again with the same source id adds no row; without one it adds rows with a later "
         "`recorded_at`.",
+        "`event_at` is the time that the row itself has, where one was named, else that of the scoring.",
+        "`writer_seq` is the number of the row among those that were scored together.",
     ),
+)
+
+PREDICTION_INPUTS = TableSpec(
+    name="prediction_inputs",
+    grain="One value that a model was given for one row of a scored table, of the columns that were to be kept.",
+    columns=(
+        Column("model_name", "string", "As in `predictions`."),
+        Column("model_version", "long", "As in `predictions`."),
+        Column("model_digest", "string", "As in `predictions`.", nullable=False),
+        Column("run_id", "string", "As in `predictions`."),
+        Column("dataset", "string", "As in `predictions`.", nullable=False),
+        Column("row_key", "string", "As in `predictions`.", nullable=False),
+        Column("feature", "string", "The column's name.", nullable=False),
+        Column("value", "double", "The value as a number, where it is one."),
+        Column("text", "string", "The value as text, where it isn't a number."),
+    ),
+    sort_by=("dataset", "feature", "model_name", "model_version", "row_key"),
+    rules=("`writer_id` and `writer_seq` are those of the row's predictions, which are committed after these.",),
 )
 
 LABELS = TableSpec(

@@ -1,19 +1,13 @@
-"""Predictions as rows of the `predictions` table, from frames on this machine and from Spark DataFrames."""
+"""Predictions as rows of the `predictions` table: what they have in common, and those of Spark DataFrames."""
 
 from __future__ import annotations
 
 import datetime as dt
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from mlwarehouse.errors import InvalidInputError, did_you_mean
-from mlwarehouse.models import Predictor
 from mlwarehouse.tables import PREDICTIONS
-from mlwarehouse.udf.predicting import predict_rows
 from mlwarehouse.udf.spark_udf import ModelUdf, quoted
 
 if TYPE_CHECKING:
@@ -58,58 +52,11 @@ class Scoring:
             "dataset": self.dataset,
             "input_table": self.input_table,
             "input_version": self.input_version,
+            "latency_us": None,
             "event_at": now,
             "recorded_at": now,
             "writer_id": self.writer_id,
         }
-
-
-def score_frame(
-    rows: Any,
-    predictor: Predictor,
-    scoring: Scoring,
-    *,
-    row_key: str | None = None,
-    batch_rows: int | None = None,
-    now: dt.datetime | None = None,
-) -> pa.Table:
-    """Predict a frame and give the predictions as rows of the `predictions` table.
-
-    Args:
-        rows: A pandas DataFrame, a `pyarrow.Table`, or anything that gives itself as an Arrow stream, such as a DuckDB
-            relation or a Polars frame.
-        predictor: The model.
-        scoring: What is scored with what.
-        row_key: The column whose values, as text, name the rows; None numbers the rows from 0.
-        batch_rows: At most so many rows are given to the model at once; all of them when None.
-        now: The time of the scoring; the current one by default.
-
-    Returns:
-        The columns of `PREDICTIONS`: one row for each row and output. Numbers and booleans are in `value`, text is in
-        `text`, and lists are in `text` as JSON; both are null for a row that lacks a value the model requires. The
-        rows of one scored row share its number as `writer_seq`.
-
-    Raises:
-        SignatureError: The frame's columns don't fit the model's signature.
-        InvalidInputError: `rows` isn't a frame, or there is no column `row_key`, or it has nulls.
-        ModelError: The model failed.
-    """
-    table = _as_arrow(rows)
-    keys = _keys(table, row_key)
-    inputs = table
-    if predictor.signature is None and row_key is not None:
-        inputs = table.drop_columns([row_key])
-    found = predict_rows(predictor, inputs, batch_rows=batch_rows)
-    constants = scoring.constants(predictor.digest, now or dt.datetime.now(dt.UTC))
-    numbers = pa.array(range(table.num_rows), pa.int64())
-    parts = []
-    for name in found.column_names:
-        value, text = _value_and_text(found.column(name))
-        columns = {"row_key": keys, "value": value, "text": text, "writer_seq": numbers}
-        repeated = {k: pa.repeat(pa.scalar(v, _TYPES[k]), table.num_rows) for k, v in constants.items()}
-        output = pa.repeat(pa.scalar(name), table.num_rows)
-        parts.append(pa.table({**repeated, **columns, "output": output}).select(PREDICTIONS.arrow_schema().names))
-    return pa.concat_tables(parts).cast(PREDICTIONS.arrow_schema())
 
 
 def score_spark(
@@ -128,7 +75,7 @@ def score_spark(
         now: The time of the scoring; the current one by default.
 
     Returns:
-        The columns of `PREDICTIONS`, as `score_frame` gives them; `writer_seq` numbers the rows without being dense.
+        The columns of `PREDICTIONS`, as `score_batches` gives them; `writer_seq` numbers the rows without being dense.
 
     Raises:
         SignatureError: The frame's columns don't fit the model's signature, or it has none.
@@ -162,49 +109,7 @@ def score_spark(
     return long.select(*PREDICTIONS.arrow_schema().names)
 
 
-_TYPES = {f.name: f.type for f in PREDICTIONS.arrow_schema()}
 _SPARK_TYPES = {c.name: {"long": "bigint"}.get(c.type, c.type) for c in PREDICTIONS.all_columns}
-
-
-def _as_arrow(rows: Any) -> pa.Table:
-    import pandas as pd
-
-    if isinstance(rows, pa.Table):
-        return rows
-    if isinstance(rows, pd.DataFrame):
-        return pa.Table.from_pandas(rows, preserve_index=False)
-    if hasattr(rows, "__arrow_c_stream__"):
-        return pa.table(rows)
-    raise InvalidInputError(
-        f"Rows to score must be a pandas DataFrame, a pyarrow.Table, or something that gives an Arrow stream; got "
-        f"{type(rows).__name__}."
-    )
-
-
-def _keys(table: pa.Table, row_key: str | None) -> Any:
-    if row_key is None:
-        return pa.array([str(i) for i in range(table.num_rows)], pa.string())
-    if row_key not in table.column_names:
-        raise InvalidInputError(
-            f"There is no column `{row_key}` to name rows by.{did_you_mean(row_key, table.column_names)}"
-        )
-    keys = table.column(row_key).cast(pa.string())
-    if keys.null_count:
-        raise InvalidInputError(f"Column `{row_key}` is to name the rows, and {keys.null_count} rows have none.")
-    return keys
-
-
-def _value_and_text(column: pa.ChunkedArray) -> tuple[Any, Any]:
-    no_text, no_value = pa.nulls(len(column), pa.string()), pa.nulls(len(column), pa.float64())
-    if pa.types.is_boolean(column.type):
-        return column.cast(pa.int8()).cast(pa.float64()), no_text
-    if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
-        # Beyond 2^53 a whole number is rounded to the nearest double; the table has no other column for it.
-        return pc.cast(column, pa.float64(), safe=False), no_text
-    if pa.types.is_nested(column.type):
-        texts = [None if v is None else json.dumps(v, separators=(",", ":")) for v in column.to_pylist()]
-        return no_value, pa.array(texts, pa.string())
-    return no_value, column.cast(pa.string())
 
 
 def _spark_value_and_text(column: Column, type_: str) -> tuple[Column, Column]:

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlwarehouse.errors import SignatureError
-from mlwarehouse.models import ARROW_TYPES, Field, Predictor, Signature, load_predictor, read_package, save_model
-from mlwarehouse.models.arrow_rows import array_of, table_of, table_of_frame
+from mlwarehouse.models import Field, Predictor, Signature, load_predictor, read_package, save_model
+from mlwarehouse.models.arrow_rows import ARROW_TYPES, array_of, table_of, table_of_frame
 from mlwarehouse.models.frames import conform, input_array, output_frame
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning")

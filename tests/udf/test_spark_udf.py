@@ -10,9 +10,9 @@ import pytest
 from mlwarehouse.engines.base import Txn
 from mlwarehouse.engines.spark import SparkEngine
 from mlwarehouse.errors import InvalidInputError, SignatureError
-from mlwarehouse.models import load_predictor
 from mlwarehouse.tables import PREDICTIONS
-from mlwarehouse.udf import Scoring, score_frame, score_spark, spark_udf
+from mlwarehouse.udf import Scoring, score_spark, spark_udf
+from tests.udf.local import scored
 
 pytestmark = pytest.mark.spark
 
@@ -128,7 +128,7 @@ def test_spark_and_this_machine_predict_the_same_rows(spark, request, package):
         "labels": ([("x", "abcd"), ("y", None), ("z", "a")], "id string, text string"),
     }[package]
     frame = spark.createDataFrame(*columns)
-    local = score_frame(frame.toPandas(), load_predictor(model.folder), SCORING, row_key="id", now=NOON)
+    local = scored(frame.toPandas(), model, scoring=SCORING)
     remote = score_spark(frame, spark_udf(spark, model.folder), SCORING, row_key="id", now=NOON).toArrow()
     order = [("row_key", "ascending"), ("output", "ascending")]
     shared = [name for name in PREDICTIONS.arrow_schema().names if name != "writer_seq"]

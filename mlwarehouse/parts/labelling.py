@@ -1,0 +1,80 @@
+"""The part of a warehouse that takes the truth for scored rows."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import Any
+
+from mlwarehouse.errors import InvalidInputError, did_you_mean
+from mlwarehouse.parts.base import Base
+
+
+class Labelling(Base):
+    """Labels."""
+
+    def log_labels(
+        self, data: Any, *, dataset: str, key: str, label: str, output: str = "prediction", source_id: str | None = None
+    ) -> int:
+        """Record the truth for rows that were, or will be, scored.
+
+        What is told later about a row replaces what was told before, in all views and reports; both stay in `labels`.
+        A null says that the truth isn't known after all.
+
+        Args:
+            data: A pandas, Polars or Arrow frame.
+            dataset: The name under which the rows were scored.
+            key: The column that names each row.
+            label: The column with the truth: numbers, or text.
+            output: The model's output that it is the truth for.
+            source_id: Names these labels: the same again adds nothing. None makes one up.
+
+        Returns:
+            Rows added.
+
+        Raises:
+            InvalidInputError: A column is missing or of another kind, or a row has no key.
+        """
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        from mlwarehouse.engines.base import Txn
+        from mlwarehouse.ingest.identity import login_name
+        from mlwarehouse.tables import LABELS
+
+        table = pa.Table.from_pandas(data, preserve_index=False) if hasattr(data, "iloc") else pa.table(data)
+        for column in (key, label):
+            if column not in table.column_names:
+                raise InvalidInputError(
+                    f"The labels have no column `{column}`.{did_you_mean(column, table.column_names)}"
+                )
+        keys, truth = table.column(key).cast(pa.string()), table.column(label)
+        if keys.null_count:
+            raise InvalidInputError(f"Column `{key}` names the rows, and {keys.null_count} rows have none.")
+        if pa.types.is_dictionary(truth.type):
+            truth = truth.cast(truth.type.value_type)
+        is_text = pa.types.is_string(truth.type) or pa.types.is_large_string(truth.type)
+        is_number = pa.types.is_integer(truth.type) or pa.types.is_floating(truth.type)
+        if pa.types.is_boolean(truth.type):
+            truth, is_number = truth.cast(pa.int8()), True
+        if not (is_text or is_number or pa.types.is_null(truth.type)):
+            raise InvalidInputError(f"Column `{label}` is {truth.type}; the truth is a number, a boolean or a text.")
+        n = table.num_rows
+        source_id = source_id or uuid.uuid4().hex
+        now = pa.repeat(pa.scalar(time.time_ns() // 1000, pa.int64()).cast(pa.timestamp("us", tz="UTC")), n)
+        rows = pa.table(
+            {
+                "dataset": pa.repeat(dataset, n),
+                "row_key": keys,
+                "output": pa.repeat(output, n),
+                "value": pa.nulls(n, pa.float64()) if is_text else pc.cast(truth, pa.float64(), safe=False),
+                "text": truth.cast(pa.string()) if is_text else pa.nulls(n, pa.string()),
+                "actor": pa.repeat(self.settings.actor or login_name(), n),
+                "event_at": now,
+                "recorded_at": now,
+                "writer_id": pa.repeat(f"labels:{source_id}", n),
+                "writer_seq": pa.array(range(n), pa.int64()),
+            }
+        )
+        self.place(create=True)
+        return self.engine().append(LABELS, rows, txns=[Txn(f"labels:{source_id}", 1)]).n_rows
