@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlwarehouse.config import cache_dir
-from mlwarehouse.entities import ModelVersion, Snapshot
-from mlwarehouse.errors import DigestMismatchError, InvalidInputError, NotFoundError
+from mlwarehouse.entities import ModelVersion, Snapshot, VersionStatus
+from mlwarehouse.errors import DigestMismatchError, InvalidInputError, ModelError, NotFoundError
 from mlwarehouse.parts.modelling import Modelling
 
 if TYPE_CHECKING:
@@ -192,6 +192,10 @@ class Packaging(Modelling):
         source = model_uri
         if model_uri.startswith("models:/"):
             version = self.registry_at(as_of=as_of, at=at).resolve(model_uri)
+            if version.status != VersionStatus.READY:
+                raise ModelError(
+                    f"`{model_uri}` is version {version.version}, which is {version.status}: its files may not be there."
+                )
             source = version.source or ""
         if source.startswith("runs:/"):
             run_id, _, path = source.removeprefix("runs:/").strip("/").partition("/")

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from mlwarehouse.engines.base import Engine, Reading
-from mlwarehouse.entities import ModelComment, ModelVersion, RegisteredModel
+from mlwarehouse.entities import ModelComment, ModelVersion, RegisteredModel, VersionStatus
 from mlwarehouse.errors import InvalidInputError
 from mlwarehouse.registry import names, rules
 from mlwarehouse.registry.bulk import BulkRegistered, bulk_register
@@ -87,6 +87,7 @@ class Registry(Governed, Hooked, Looking):
         description: str | None = None,
         tags: Mapping[str, str] | None = None,
         parent: str | None = None,
+        status: str = VersionStatus.READY,
         comment: str | None = None,
     ) -> ModelVersion:
         """Create a model's next version; its number is used by no other, then or later.
@@ -99,10 +100,12 @@ class Registry(Governed, Hooked, Looking):
             description: Markdown.
             tags: Value by key.
             parent: The address of the version that it was made from, such as ``models:/sentiment/3``.
+            status: ``PENDING_REGISTRATION`` where its files are still on their way; `set_model_version_status` then
+                says what became of it.
             comment: Why, in the actor's words.
 
         Raises:
-            InvalidInputError: A name, source, parent or tag that can't be.
+            InvalidInputError: A name, source, parent, status or tag that can't be.
             NotFoundError: There is no such parent.
             ConcurrentChangeError: Others changed the model all the time.
         """
@@ -118,9 +121,31 @@ class Registry(Governed, Hooked, Looking):
         }
         # An alias moves: what is kept is the version that it meant.
         arguments["parent"] = None if parent is None else self.resolve(parent).uri
-        decide = partial(rules.create_version, **arguments)
+        decide = partial(rules.create_version, **arguments, status=names.status_named(status))
+        arguments["status"] = None if status == VersionStatus.READY else status
         state = self._change("create_model_version", name, None, decide, arguments, comment)
         return state.model_version(state.last_version)
+
+    def set_model_version_status(
+        self, name: str, version: int | str, status: str, comment: str | None = None
+    ) -> ModelVersion:
+        """Say what has become of a version that is ``PENDING_REGISTRATION``.
+
+        Args:
+            name: The registered model.
+            version: Its version.
+            status: ``READY`` or ``FAILED_REGISTRATION``.
+            comment: Why, in the actor's words.
+
+        Raises:
+            InvalidInputError: No such status.
+            NotFoundError: No such model or version.
+            ConflictError: It isn't pending any more.
+        """
+        number, wanted = names.version_number(version), names.status_named(status)
+        decide = partial(rules.set_status, version=number, status=wanted)
+        arguments = {"status": wanted.value}
+        return self._change("set_model_version_status", name, number, decide, arguments, comment).model_version(number)
 
     def bulk_register(self, versions: Any, *, source_id: str, comment: str | None = None) -> BulkRegistered:
         """Register many versions of many models at once: one commit, all of them or none.
