@@ -194,7 +194,7 @@ class Packaging(Modelling):
             version = self.registry_at(as_of=as_of, at=at).resolve(model_uri)
             if version.status != VersionStatus.READY:
                 raise ModelError(
-                    f"`{model_uri}` is version {version.version}, which is {version.status}: its files may not be there."
+                    f"`{model_uri}` is version {version.version}, which is {version.status}: files may be missing."
                 )
             source = version.source or ""
         if source.startswith("runs:/"):
