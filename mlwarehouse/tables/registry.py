@@ -17,9 +17,9 @@ REGISTRY_EVENTS = TableSpec(
             "About a version: `version_created`, `status_set`, `parent_set`, `stage_set`, `version_deleted`, "
             "`version_restored`. About aliases: `alias_set`, `alias_deleted`. About a model or a version: `tag_set`, "
             "`description_set`, `comment_added`, `comment_edited`, `comment_deleted`. About moves: "
-            "`transition_requested`, `request_approved`, `request_rejected`, `request_cancelled`, `gate_checked`. Under "
-            "the name `:policies`: `policy_set`, `policy_removed`. Under `:webhooks`: `webhook_set`, `webhook_removed`, "
-            "`webhook_failed`.",
+            "`transition_requested`, `request_approved`, `request_rejected`, `request_cancelled`, `gate_checked`. "
+            "Under the name `:policies`: `policy_set`, `policy_removed`. Under `:webhooks`: `webhook_set`, "
+            "`webhook_removed`, `webhook_failed`.",
             nullable=False,
         ),
         Column("version", "long", "The model version it concerns; null when it concerns the model."),
