@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,13 +32,13 @@ def network() -> Any:
     return torch.nn.Sequential(torch.nn.Linear(32, 64), torch.nn.ReLU(), torch.nn.Linear(64, 1)).eval()
 
 
-def table(n: int) -> Path:
-    """A Parquet file of `n` rows, made once."""
+def table(place: Path, n: int) -> Path:
+    """A Parquet file of `n` rows, made once where stores are shared."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    path = Path(os.environ[VARIABLE]) / f"rows-{n}.parquet"
+    path = Path(os.environ.get(VARIABLE, place)) / f"rows-{n}.parquet"
     if path.exists():
         return path
     rng = np.random.default_rng(0)
@@ -75,13 +76,14 @@ def predict_bare(path: Path) -> np.ndarray[Any, Any]:
 @functools.cache
 def expected(n: int) -> tuple[int, str]:
     """The answer."""
-    return digest(predict_bare(table(n)))
+    with tempfile.TemporaryDirectory(prefix="mlwarehouse-bench-") as place:
+        return digest(predict_bare(table(Path(place), n)))
 
 
-def bare(_: Path, n: int) -> Measured:
+def bare(place: Path, n: int) -> Measured:
     """Parquet read + bare PyTorch."""
-    path = table(n)
-    predict_bare(table(100))
+    path = table(place, n)
+    predict_bare(table(place, 100))
     begun = time.perf_counter()
     values = predict_bare(path)
     return Measured(n / (time.perf_counter() - begun) / 1e6, digest(values))
@@ -93,7 +95,7 @@ def ours(place: Path, n: int) -> Measured:
 
     import mlwarehouse as mlw
 
-    path, few = table(n), table(100)
+    path, few = table(place, n), table(place, 100)
     warehouse = mlw.set_warehouse(place / "wh", capture_code=False, committer="off")
     with mlw.start_run(experiment="bench"):
         example = pd.read_parquet(few, columns=FEATURES).head(2)

@@ -15,7 +15,7 @@ from mlwarehouse.query.frames import FRAME_FORMATS, check_format, to_frame
 from mlwarehouse.query.names import Name
 from mlwarehouse.query.question import Scope
 from mlwarehouse.query.unknown import existing_series, refuse_unknown
-from mlwarehouse.tables.reports import DEFAULTS_OF_NOTHING, PARAMETRIC, Parameter, ReportSpec, report_spec
+from mlwarehouse.tables.reports import DEFAULTS_OF_NOTHING, LISTS, PARAMETRIC, Parameter, ReportSpec, report_spec
 from mlwarehouse.tables.views import REPORTS
 
 ReadTime = Callable[[Any], dt.datetime]
@@ -75,6 +75,8 @@ def report(
     for parameter in spec.parameters:
         if parameter.type == "metric" and values[parameter.name] is not None:
             _check_metric(engine, reading, values[parameter.name], values.get("experiments"))
+        if parameter.type in ("dataset", "datasets") and values[parameter.name] is not None:
+            _check_datasets(engine, reading, values[parameter.name])
     return to_frame((answering or engine).query(spec.sql, reading=reading, parameters=values), output_format)
 
 
@@ -116,7 +118,7 @@ def _value(spec: ReportSpec, parameter: Parameter, value: Any, now: dt.datetime,
         return _number(what, value)
     if parameter.type == "time":
         return read_time(value)
-    if parameter.type in ("texts", "experiments"):
+    if parameter.type in LISTS:
         texts = [value] if isinstance(value, str) else value
         if not isinstance(texts, list | tuple) or not all(isinstance(t, str) for t in texts):
             raise InvalidInputError(f"{what} is a list of texts; got {value!r}.")
@@ -142,3 +144,15 @@ def _check_metric(engine: Engine, reading: Reading | None, series: str, experime
     scope = Scope(experiment_ids=ids, view_type=ViewType.ACTIVE_ONLY)
     if not existing_series(engine, reading, scope, [series]):
         refuse_unknown(engine, reading, scope, [Name("metric", series)], NotFoundError)
+
+
+def _check_datasets(engine: Engine, reading: Reading | None, names: str | list[str]) -> None:
+    """Refuse a dataset that nobody scored, for the same reason."""
+    found = engine.query("SELECT DISTINCT dataset FROM predictions ORDER BY dataset", reading=reading)
+    scored = found.column("dataset").to_pylist()
+    for name in [names] if isinstance(names, str) else names:
+        if name not in scored:
+            raise NotFoundError(
+                f"No rows were scored as dataset `{name}`; there are {', '.join(scored[:10]) or 'none'}"
+                f"{' and more' if len(scored) > 10 else ''}.{did_you_mean(name, scored)}"
+            )

@@ -231,5 +231,5 @@ def test_clients_before_3_keep_their_models_in_a_tag(server: Server, experiment:
 
 def test_a_missing_artifact_is_said_to_be_missing(client: Any, experiment: str) -> None:
     run_id = client.create_run(experiment).info.run_id
-    with pytest.raises(MlflowException, match="none.txt"):
+    with pytest.raises(MlflowException, match=r"none\.txt"):
         mlflow.artifacts.load_text(f"runs:/{run_id}/none.txt")
