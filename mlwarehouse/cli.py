@@ -15,11 +15,8 @@ from mlwarehouse.cli_models import models_app
 from mlwarehouse.cli_options import AsOfOption, AtOption, JsonOption, WarehouseOption
 from mlwarehouse.cli_output import note, print_json, print_rows
 from mlwarehouse.cli_report import parameters_of, told
-<<<<<<< HEAD
 from mlwarehouse.cli_scoring import COMMANDS as SCORING
-=======
 from mlwarehouse.cli_server import serve
->>>>>>> main
 from mlwarehouse.cli_spark import thrift_server
 from mlwarehouse.cli_sql import sql
 from mlwarehouse.cli_webhooks import webhooks_app
@@ -211,11 +208,7 @@ def mcp(
         create_server(found, locked).run("stdio")
 
 
-<<<<<<< HEAD
-for _command in (*SCORING, *MAINTENANCE, *PAST, thrift_server):
-=======
-for _command in (*MAINTENANCE, *PAST, serve, thrift_server):
->>>>>>> main
+for _command in (*SCORING, *MAINTENANCE, *PAST, serve, thrift_server):
     app.command()(_command)
 
 

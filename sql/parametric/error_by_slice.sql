@@ -1,11 +1,11 @@
 -- purpose: For which rows models are off: errors by slices of the inputs that were kept.
 -- grain: One slice of a feature, of a version of a model, dataset and output: a value of text, or a range of numbers.
 -- depends: classified, prediction_inputs
--- parameter features texts = all: Only these features.
+-- parameter features features = all: Only these features.
 -- parameter slices number = 5: Into how many ranges numbers are cut, with as many rows each as ties allow.
 -- parameter threshold number = none: From this number on a prediction means class 1, below it class 0; without it numbers are classes themselves.
 -- parameter window all|hour|day|week|month = all: How long a window is, by `event_at`, UTC; `all` makes one of all.
--- parameter models texts = all: Only these registered models.
+-- parameter models scoring_models = all: Only these registered models.
 -- parameter datasets datasets = all: Only these datasets.
 -- column model_name: The registered model, or null.
 -- column model_version: Its version, or null.
