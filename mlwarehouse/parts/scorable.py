@@ -87,7 +87,6 @@ def scorable(asking: Asking, data: Any, at: Any) -> Scorable:
 
 
 def _asked(asking: Asking, data: str, at: Any) -> Scorable:
-
     spec = TABLES_BY_NAME.get(data)
     version = None
     if isinstance(at, int) and spec is None:
