@@ -107,12 +107,9 @@ def test_a_table_of_the_warehouse_is_scored_once_for_each_version(warehouse, row
         warehouse.log_labels(rows.head(5), dataset="rescored", key="id", label="a", output=table)
     version = warehouse.versions()["labels"]
     n = int(warehouse.sql("SELECT count(*) AS n FROM labels").n[0])
-    first = warehouse.score("labels", logged.model_uri, key="row_key", dataset="labels-again", at=version - 1)
-    assert first.n_rows == n - 5
-    assert (
-        warehouse.score("labels", logged.model_uri, key="row_key", dataset="labels-again", at=version - 1).n_rows == 0
-    )
-    assert warehouse.score("labels", logged.model_uri, key="row_key", dataset="labels-again").n_rows == 10
+    for at, expected in ((version - 1, n - 5), (version - 1, 0), (None, n), (version, 0)):
+        scored = warehouse.score("labels", logged.model_uri, key="row_key", dataset="labels-again", at=at)
+        assert scored.n_rows == expected
     told = warehouse.sql("SELECT DISTINCT input_table, input_version FROM predictions WHERE dataset = 'labels-again'")
     assert sorted(told.input_version) == [version - 1, version]
     assert set(told.input_table) == {"labels"}
