@@ -111,6 +111,8 @@ class Batch:
         inputs: As in `INPUT_COLUMNS`.
         files: As in `FILE_COLUMNS`.
         n_done: How much of `Source.total` this batch is.
+        continued: Runs of which more points come with the next batch, series going on where they are: a run with more
+            points than fit into memory. What else there is of such a run, and the run itself, comes with its last one.
     """
 
     runs: pa.Table
@@ -120,6 +122,7 @@ class Batch:
     inputs: pa.Table
     files: pa.Table
     n_done: int
+    continued: frozenset[str] = frozenset()
 
 
 class Source(Protocol):
@@ -128,6 +131,8 @@ class Source(Protocol):
     Attributes:
         kind: The name of its kind.
         place: Where it is, in one form for all ways to write it.
+        source_id: Its name in the warehouse; whoever opens it gives it one, before anything is asked. Ids that a source
+            doesn't have are made of it.
         total: How much there is, in `unit`; the batches add up to it.
         unit: What is counted, such as ``runs``.
         oddities: What was found so far that isn't as it should be.
@@ -135,6 +140,7 @@ class Source(Protocol):
 
     kind: str
     place: str
+    source_id: str
     total: int
     unit: str
     oddities: list[Oddity]

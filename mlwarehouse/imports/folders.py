@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from mlwarehouse.imports.base import Oddity
 
@@ -45,6 +46,29 @@ def files_below(folder: str, oddities: list[Oddity], prefix: str = "") -> Iterat
             yield from files_below(entry.path, oddities, f"{prefix}{entry.name}/")
         else:
             oddities.append(Oddity("not a file", entry.path, "links and special files are left out"))
+
+
+def add_files(
+    columns: Mapping[str, list[Any]], folder: str, run_id: str, oddities: list[Oddity], prefix: str = ""
+) -> None:
+    """Add the files below a folder to columns as in `FILE_COLUMNS`.
+
+    Args:
+        columns: The columns.
+        folder: The folder; it may be missing.
+        run_id: The run that has them.
+        oddities: Gets what can't be read.
+        prefix: What their paths begin with.
+    """
+    for path, entry in files_below(folder, oddities, prefix):
+        try:
+            found = entry.stat(follow_symlinks=False)
+        except OSError as error:
+            oddities.append(Oddity("file unreadable", entry.path, str(error)))
+            continue
+        values = (run_id, path, entry.path, found.st_size, found.st_mtime_ns // 1000)
+        for column, value in zip(columns.values(), values, strict=True):
+            column.append(value)
 
 
 def read(path: str, most: int) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -73,14 +74,13 @@ class Target:
 
 
 def import_from(
-    source: Source, target: Target, *, source_id: str, on_progress: Callable[[Progress], None] | None = None
+    source: Source, target: Target, *, on_progress: Callable[[Progress], None] | None = None
 ) -> ImportReport:
     """Import a source.
 
     Args:
         source: Opened for this.
         target: Where it goes.
-        source_id: The source's name in the warehouse.
         on_progress: Told after each batch.
 
     Returns:
@@ -90,20 +90,19 @@ def import_from(
         StorageError: A commit failed; what was appended by then stays, and the same import again goes on there.
         StoreRefusedError: The artifact store takes no file.
     """
-    return _Import(source, target, source_id, on_progress).run()
+    return _Import(source, target, on_progress).run()
 
 
 class _Import:
-    def __init__(
-        self, source: Source, target: Target, source_id: str, on_progress: Callable[[Progress], None] | None
-    ) -> None:
-        self._source, self._target, self._source_id = source, target, source_id
+    def __init__(self, source: Source, target: Target, on_progress: Callable[[Progress], None] | None) -> None:
+        self._source, self._target, self._source_id = source, target, source.source_id
         self._on_progress = on_progress
-        self._writer = Writer(target.engine, source_id, writes=target.writes)
+        self._writer = Writer(target.engine, source.source_id, writes=target.writes)
         self._found = dict.fromkeys(COUNTED, 0)
         self._added = dict.fromkeys(COUNTED, 0)
         self._oddities: list[Oddity] = []
         self._ids: Mapping[str, str] = {}
+        self._passed: Counter[tuple[str, str]] = Counter()
 
     def run(self) -> ImportReport:
         self._experiments()
@@ -152,7 +151,7 @@ class _Import:
         self._oddities += last.oddities
 
     def _batch(self, batch: Batch) -> None:
-        known = Known(self._target.engine, batch.runs.column("run_id"))
+        known = Known(self._target.engine, {*batch.runs.column("run_id").to_pylist(), *batch.continued})
         foreign = known.foreign_runs()
         for run_id in sorted(foreign):
             detail = "a run of this id was logged here and not imported; it was left as it is"
@@ -161,7 +160,9 @@ class _Import:
             _without_runs(table, foreign)
             for table in (batch.runs, batch.params, batch.points, batch.tags, batch.inputs, batch.files)
         )
-        self._count("points", batch.points, self._writer.append(METRICS, lambda r: known.new_points(points, r)))
+        new_points = self._writer.append(METRICS, lambda r: known.new_points(points, r, self._passed))
+        self._count("points", batch.points, new_points)
+        self._pass(batch)
         started = runs.select(["run_id", "started_at"])
         for name, spec, given, table, new in (
             ("params", PARAM_EVENTS, batch.params, params, known.new_params),
@@ -188,6 +189,17 @@ class _Import:
 
         self._writer.append(RUN_EVENTS, events)
         self._count("runs", batch.runs, touched[0])
+
+    def _pass(self, batch: Batch) -> None:
+        """Remember how many points went by of series that go on."""
+        if not batch.continued:
+            self._passed.clear()
+            return
+        of_runs = batch.points.filter(pc.is_in(batch.points.column("run_id"), pa.array(sorted(batch.continued))))
+        counts = of_runs.group_by(["run_id", "key"]).aggregate([([], "count_all")])
+        self._passed = Counter({s: n for s, n in self._passed.items() if s[0] in batch.continued})
+        for row in counts.to_pylist():
+            self._passed[row["run_id"], row["key"]] += row["count_all"]
 
     def _files(self, batch: Batch, files: pa.Table, known: Known) -> None:
         store, oddities = self._target.store, self._oddities

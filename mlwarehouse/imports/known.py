@@ -6,7 +6,7 @@ are counted by series: a source adds to the end of a series, so those beyond wha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -62,10 +62,10 @@ _FILES = f"""
 class Known:
     """What a warehouse has of some runs, at one version of a table."""
 
-    def __init__(self, engine: Engine | None, run_ids: pa.Array) -> None:
+    def __init__(self, engine: Engine | None, run_ids: Iterable[str]) -> None:
         """Ask an engine about runs; without one nothing is known."""
         self._engine = engine
-        self._run_ids = pc.unique(run_ids).to_pylist()
+        self._run_ids = sorted(set(run_ids))
 
     def foreign_runs(self) -> set[str]:
         """Runs that are there and that no import has brought."""
@@ -75,8 +75,16 @@ class Known:
         """The state in which imports left each run."""
         return {row["run_id"]: row for row in self._rows(_RUNS, reading, []).to_pylist()}
 
-    def new_points(self, points: pa.Table, reading: Reading | None) -> pa.Table:
-        """Points beyond those that each series has."""
+    def new_points(
+        self, points: pa.Table, reading: Reading | None, passed: Mapping[tuple[str, str], int] | None = None
+    ) -> pa.Table:
+        """Points beyond those that each series has.
+
+        Args:
+            points: As in `Batch.points`.
+            reading: The state to look at.
+            passed: By run and metric, points of the series that came before these.
+        """
         if not points.num_rows:
             return points
         known = self._rows(_SERIES, reading, ["run_id", "key", "n"])
@@ -92,7 +100,14 @@ class Known:
         )
         known_series = np.where((known_runs < 0) | (known_keys < 0), -1, known_runs * len(keys.dictionary) + known_keys)
         there = _looked_up(series, known_series, known.column("n").to_numpy())
-        return points.filter(pa.array(_positions(series) >= there))
+        positions = _positions(series)
+        if passed:
+            places = {text: n for n, text in enumerate(runs.dictionary.to_pylist())}
+            codes = {text: n for n, text in enumerate(keys.dictionary.to_pylist())}
+            for (run_id, key), n in passed.items():
+                if run_id in places and key in codes:
+                    positions[series == places[run_id] * len(codes) + codes[key]] += n
+        return points.filter(pa.array(positions >= there))
 
     def new_params(self, params: pa.Table, reading: Reading | None) -> pa.Table:
         """Params that their runs don't have."""

@@ -15,7 +15,8 @@ from typing import Any
 from mlwarehouse.errors import InvalidInputError
 from mlwarehouse.imports.base import LOGGED_MODEL, Batch, Oddity, SourceExperiment, SourceKind
 from mlwarehouse.imports.folders import entries, read, subfolders
-from mlwarehouse.imports.mlruns_models import LoggedModel, logged_models, registered_models, texts
+from mlwarehouse.imports.mlflow_places import LoggedModel
+from mlwarehouse.imports.mlruns_models import logged_models, registered_models, texts
 from mlwarehouse.imports.mlruns_runs import BATCH_BYTES, BATCH_FILES, Reader
 from mlwarehouse.imports.yaml_file import MAX_BYTES, YamlError, load_mapping
 from mlwarehouse.registry.importing import SourceModel
@@ -40,6 +41,7 @@ class Mlruns:
 
     place: str
     kind: str = "mlruns"
+    source_id: str = ""
     unit: str = "runs"
     total: int = 0
     oddities: list[Oddity] = field(default_factory=list)

@@ -11,9 +11,7 @@ import pyarrow as pa
 from pyarrow import csv
 
 from mlwarehouse.imports.base import Oddity
-
-MAX_TIME_MS = 253_402_300_799_999
-"""The last millisecond of the year 9999."""
+from mlwarehouse.imports.mlflow_places import MAX_TIME_MS
 
 SECONDS_BELOW = 100_000_000_000
 """Times below, in lines of two columns, are seconds: the first releases wrote those."""

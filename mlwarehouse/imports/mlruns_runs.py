@@ -16,9 +16,9 @@ from mlwarehouse.imports.base import (
     Oddity,
     rows,
 )
-from mlwarehouse.imports.folders import files_below, read, subfolders, text
-from mlwarehouse.imports.mlruns_models import LoggedModel
-from mlwarehouse.imports.mlruns_points import MAX_TIME_MS, read_points
+from mlwarehouse.imports.folders import add_files, files_below, read, subfolders, text
+from mlwarehouse.imports.mlflow_places import LoggedModel, at
+from mlwarehouse.imports.mlruns_points import read_points
 from mlwarehouse.imports.yaml_file import MAX_BYTES, YamlError, load_mapping
 
 BATCH_FILES = 40_000
@@ -105,17 +105,17 @@ class Reader:
             )
         tags = dict(self._texts(folder, "tags", is_old=False))
         params = self._texts(folder, "params", is_old=is_old)
-        end = _time(meta.get("end_time"))
+        end = at(meta.get("end_time"))
         self._read_metrics(folder, run_id, is_over=end is not None or is_old)
         for model in self._models.get(run_id, ()):
-            self._files_of(f"{model.folder}/artifacts", run_id, f"{model.path}/")
+            add_files(self._files, f"{model.folder}/artifacts", run_id, self._oddities, f"{model.path}/")
         for columns, pairs in ((self._params, params), (self._tags, tags.items())):
             for key, value in pairs:
                 columns["run_id"].append(run_id)
                 columns["key"].append(key)
                 columns["value"].append(value)
         self._inputs_of(folder, run_id)
-        self._files_of(f"{folder}/artifacts", run_id, "")
+        add_files(self._files, f"{folder}/artifacts", run_id, self._oddities)
         start = self._start(folder, meta, end)
         status = STATUSES.get(meta.get("status"))
         if status is None:
@@ -132,7 +132,7 @@ class Reader:
             "status": status or "RUNNING",
             "started_at": start,
             "ended_at": end,
-            "deleted_at": (_time(meta.get("deleted_time")) or end or start) if is_deleted else None,
+            "deleted_at": (at(meta.get("deleted_time")) or end or start) if is_deleted else None,
             "parent_run_id": tags.get("mlflow.parentRunId") or None,
         }
         for name, column in self._runs.items():
@@ -186,17 +186,6 @@ class Reader:
             self.n_bytes += len(content)
             self._metrics.append((run_id, key, entry.path, content))
 
-    def _files_of(self, folder: str, run_id: str, prefix: str) -> None:
-        for path, entry in files_below(folder, self._oddities, prefix):
-            try:
-                found = entry.stat(follow_symlinks=False)
-            except OSError as error:
-                self._oddities.append(Oddity("file unreadable", entry.path, str(error)))
-                continue
-            values = (run_id, path, entry.path, found.st_size, found.st_mtime_ns // 1000)
-            for column, value in zip(self._files.values(), values, strict=True):
-                column.append(value)
-
     def _inputs_of(self, folder: str, run_id: str) -> None:
         """Data sets: a run has a folder for each that points to the experiment's description of it."""
         for each in subfolders(f"{folder}/inputs"):
@@ -222,17 +211,11 @@ class Reader:
                 column.append(row[name])
 
     def _start(self, folder: str, meta: Mapping[str, Any], end: int | None) -> int:
-        start = _time(meta.get("start_time"))
+        start = at(meta.get("start_time"))
         if start is not None:
             return start
         self._oddities.append(Oddity("run without a start", folder, "it begins with its end, or its folder's time"))
         return end if end is not None else Path(folder).stat().st_mtime_ns // 1000
-
-
-def _time(milliseconds: object) -> int | None:
-    if isinstance(milliseconds, int) and not isinstance(milliseconds, bool) and 0 < milliseconds <= MAX_TIME_MS:
-        return milliseconds * 1000
-    return None
 
 
 def _name(meta: Mapping[str, Any], tags: Mapping[str, str]) -> str | None:

@@ -6,9 +6,11 @@ from importlib.metadata import entry_points
 
 from mlwarehouse.errors import InvalidInputError, did_you_mean
 from mlwarehouse.imports.base import Source, SourceKind
+from mlwarehouse.imports.mlflow_db import MLFLOW_DB
 from mlwarehouse.imports.mlruns import MLRUNS
+from mlwarehouse.imports.tensorboard import TENSORBOARD
 
-SOURCES: tuple[SourceKind, ...] = (MLRUNS,)
+SOURCES: tuple[SourceKind, ...] = (MLFLOW_DB, MLRUNS, TENSORBOARD)
 """The kinds of sources, those first that are surest of what is theirs."""
 
 ENTRY_POINTS = "mlwarehouse.import_sources"

@@ -73,6 +73,5 @@ class Importing(Modelling):
             copies=artifacts == "copy",
             writes=not dry_run,
         )
-        return import_from(
-            opened, target, source_id=source_id or f"{opened.kind}:{opened.place}", on_progress=on_progress
-        )
+        opened.source_id = source_id or f"{opened.kind}:{opened.place}"
+        return import_from(opened, target, on_progress=on_progress)

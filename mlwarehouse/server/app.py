@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from mlwarehouse._version import __version__
 from mlwarehouse.errors import InvalidInputError
-from mlwarehouse.mlflow_api import CALLS, Call, MlflowStore, find_call
+from mlwarehouse.mlflow_api import Call, MlflowStore, find_call, methods_of
 from mlwarehouse.mlflow_api.checks import MOST_BODY_BYTES
 from mlwarehouse.server.answers import HEADERS, answer, guarded, refuse
 from mlwarehouse.server.files import ROUTES
@@ -73,10 +73,13 @@ async def _version(request: Request) -> Response:
 async def _call(request: Request) -> Response:
     match = _PREFIX.fullmatch(request.url.path)
     path = match["path"] if match else ""
-    call = find_call(request.method, path)
-    if call is None:
+    found = find_call(request.method, path)
+    if found is None:
         return _nobody(request, path)
+    call, named = found
     body = await _body(request, call)
+    if named:
+        body = {**(body if isinstance(body, dict) else {}), **named}
     return answer(await run_in_threadpool(call, request.app.state.store, body))
 
 
@@ -110,7 +113,7 @@ async def _body(request: Request, call: Call) -> Any:
 
 def _nobody(request: Request, path: str) -> Response:
     """The answer to what no call is for. Never a fault of the server: clients would ask again for minutes."""
-    methods = sorted({call.method for call in CALLS if call.path == path})
+    methods = methods_of(path)
     if methods:
         return refuse("BAD_REQUEST", f"`{path}` is asked by {' or '.join(methods)}, not {request.method}.", 405)
     if path or request.url.path.startswith(("/api/", "/ajax-api/", "/v1/")):
