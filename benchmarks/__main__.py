@@ -22,6 +22,7 @@ from benchmarks import (
     million,
     scoring,
     search,
+    spark_scoring,
     training_loop,
 )
 from benchmarks.harness import Benchmark, run_benchmark
@@ -40,6 +41,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     growth.BENCHMARK,
     many_points.BENCHMARK,
     *many_models.BENCHMARKS,
+    *spark_scoring.BENCHMARKS,
     scoring.BENCHMARK,
 )
 
