@@ -10,11 +10,13 @@ import typer
 
 from mlwarehouse._version import __version__
 from mlwarehouse.cli_changes import COMMANDS as PAST
+from mlwarehouse.cli_import import import_
 from mlwarehouse.cli_maintenance import COMMANDS as MAINTENANCE
 from mlwarehouse.cli_models import models_app
 from mlwarehouse.cli_options import AsOfOption, AtOption, JsonOption, WarehouseOption
 from mlwarehouse.cli_output import note, print_json, print_rows, record
 from mlwarehouse.cli_report import parameters_of, told
+from mlwarehouse.cli_server import serve
 from mlwarehouse.cli_spark import thrift_server
 from mlwarehouse.cli_sql import sql
 from mlwarehouse.cli_webhooks import webhooks_app
@@ -131,6 +133,7 @@ def _is_shown(column: str) -> bool:
 
 
 app.command()(sql)
+app.command("import")(import_)
 
 
 @app.command()
@@ -228,7 +231,7 @@ def mcp(
         create_server(found, locked).run("stdio")
 
 
-for _command in (*MAINTENANCE, *PAST, thrift_server):
+for _command in (*MAINTENANCE, *PAST, serve, thrift_server):
     app.command()(_command)
 
 

@@ -103,6 +103,20 @@ class ArtifactStore:
             except OSError as error:
                 raise StoreRefusedError(f"File `{path}` couldn't be stored in `{self.blobs.uri}`: {error}") from error
 
+    def put_stream(self, source: BinaryIO) -> Stored:
+        """Store the bytes of an open file.
+
+        Args:
+            source: The file, at its start; it can be read again by ``seek(0)``.
+
+        Raises:
+            StoreRefusedError: Writing failed, or the store stayed away; nothing was stored.
+        """
+        try:
+            return self.blobs.put_file(source)
+        except OSError as error:
+            raise StoreRefusedError(f"A file couldn't be stored in `{self.blobs.uri}`: {error}") from error
+
     def check_file(self, path: Path | str) -> None:
         """Refuse a file that couldn't be stored wherever it should go; see `put_file`.
 

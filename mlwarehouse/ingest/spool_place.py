@@ -90,6 +90,13 @@ class SpoolPlace:
         for series in self._maps:
             series.clear()
 
+    @property
+    def writer_id(self) -> str:
+        """What this process's rows say of who wrote them, and how its segments' names begin."""
+        if not self._writer_id:
+            self._writer_id = secrets.token_hex(8)
+        return self._writer_id
+
     def sync(self) -> bool:
         """Force what was written to disk.
 
@@ -234,11 +241,9 @@ class SpoolPlace:
         return True
 
     def _header(self) -> SegmentHeader:
-        if not self._writer_id:
-            self._writer_id = secrets.token_hex(8)
         # Small enough that adding an index stays within one digit of Python's integers: it is added for each point.
         seed = secrets.randbits(SEED_BITS)
-        return SegmentHeader(self._writer_id, self._first_seq, seed, os.getpid(), time.time_ns() // 1000)
+        return SegmentHeader(self.writer_id, self._first_seq, seed, os.getpid(), time.time_ns() // 1000)
 
     def _begin(self, segment: Segment) -> None:
         self._segment, self._memory, self._seed = segment, segment.memory, segment.seed

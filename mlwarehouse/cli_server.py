@@ -1,0 +1,41 @@
+"""The command that starts the server."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from mlwarehouse.cli_options import WarehouseOption
+from mlwarehouse.cli_output import note
+from mlwarehouse.errors import MissingDependencyError
+from mlwarehouse.warehouse import Warehouse
+
+
+def serve(
+    warehouse: WarehouseOption = None,
+    host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen at; 0 takes a free one.")] = 5000,
+    open_to_everyone: Annotated[
+        bool,
+        typer.Option("--open-to-everyone", help="Serve where other machines reach it, without asking who they are."),
+    ] = False,
+) -> None:
+    """Serve a warehouse to MLflow's clients; set MLFLOW_TRACKING_URI to the address that is shown.
+
+    Example: mlwarehouse serve --warehouse ./wh --port 5000
+    """
+    found = Warehouse(warehouse)
+    try:
+        from mlwarehouse.server import serve as run
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(
+            f'The server needs `{error.name}`, which isn\'t installed; run `pip install "mlwarehouse[server]"`.'
+        ) from error
+    run(
+        found,
+        host=host,
+        port=port,
+        is_open=open_to_everyone,
+        tell=lambda address: note(f"{found.uri} for MLflow's clients at {address} (Ctrl-C ends)"),
+    )

@@ -1,0 +1,6 @@
+"""The HTTP server: MLflow's clients, in any language, log to a warehouse through it."""
+
+from mlwarehouse.server.app import create_app
+from mlwarehouse.server.serving import serve
+
+__all__ = ["create_app", "serve"]

@@ -1,0 +1,125 @@
+"""The application: which address is answered by whom."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from mlwarehouse._version import __version__
+from mlwarehouse.errors import InvalidInputError
+from mlwarehouse.mlflow_api import Call, MlflowStore, find_call, methods_of
+from mlwarehouse.mlflow_api.checks import MOST_BODY_BYTES
+from mlwarehouse.server.answers import HEADERS, answer, guarded, refuse
+from mlwarehouse.server.files import ROUTES
+
+MLFLOW_VERSION = "3.17.2"
+"""The release of MLflow whose API this is: what `/version` says, which its clients ask."""
+
+MOST_BYTES = 32 << 20
+"""The longest body of a call that logs no file."""
+
+_PREFIX = re.compile(r"/(?:ajax-)?api/[23]\.0/(?:preview/)?mlflow/(?P<path>.*)")
+
+METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+
+
+def create_app(store: MlflowStore) -> FastAPI:
+    """The application.
+
+    Args:
+        store: What is served; it is closed when the application ends.
+    """
+
+    @asynccontextmanager
+    async def living(app: FastAPI) -> AsyncIterator[None]:
+        app.state.store = store
+        yield
+        await run_in_threadpool(store.close)
+
+    return FastAPI(
+        title="mlwarehouse",
+        version=__version__,
+        lifespan=living,
+        openapi_url=None,
+        routes=[
+            Route("/health", _health),
+            Route("/version", _version),
+            *ROUTES,
+            Route("/{rest:path}", _call, methods=METHODS),
+        ],
+    )
+
+
+async def _health(request: Request) -> Response:
+    del request
+    return PlainTextResponse("OK", headers=HEADERS)
+
+
+async def _version(request: Request) -> Response:
+    del request
+    return PlainTextResponse(MLFLOW_VERSION, headers=HEADERS)
+
+
+@guarded
+async def _call(request: Request) -> Response:
+    match = _PREFIX.fullmatch(request.url.path)
+    path = match["path"] if match else ""
+    found = find_call(request.method, path)
+    if found is None:
+        return _nobody(request, path)
+    call, named = found
+    body = await _body(request, call)
+    if named:
+        body = {**(body if isinstance(body, dict) else {}), **named}
+    return answer(await run_in_threadpool(call, request.app.state.store, body))
+
+
+async def _body(request: Request, call: Call) -> Any:
+    if request.method == "GET":
+        lists = {name for field in call.fields if field.many for name in (field.name, field.other)}
+        given = request.query_params
+        return {name: given.getlist(name) if name in lists else given[name] for name in given}
+    most = MOST_BODY_BYTES if call.path == "runs/log-batch" else MOST_BYTES
+    content = bytearray()
+    async for chunk in request.stream():
+        content += chunk
+        if len(content) > most:
+            raise InvalidInputError(
+                f"Batched logging API requests must be at most {most} bytes, got a request of size "
+                f"{request.headers.get('content-length', f'more than {most}')}."
+            )
+    if not content:
+        return {}
+    kind = request.headers.get("content-type", "").partition(";")[0].strip()
+    if kind != "application/json":
+        raise InvalidInputError(f"Bad Request. Content-Type must be application/json; got `{kind}`.")
+    try:
+        body = json.loads(content)
+        # Early clients wrote JSON into a JSON text.
+        return json.loads(body) if isinstance(body, str) else body
+    except (ValueError, RecursionError):
+        # As MLflow's server does: what is required is then missing.
+        return {}
+
+
+def _nobody(request: Request, path: str) -> Response:
+    """The answer to what no call is for. Never a fault of the server: clients would ask again for minutes."""
+    methods = methods_of(path)
+    if methods:
+        return refuse("BAD_REQUEST", f"`{path}` is asked by {' or '.join(methods)}, not {request.method}.", 405)
+    if path or request.url.path.startswith(("/api/", "/ajax-api/", "/v1/")):
+        return refuse(
+            "NOT_IMPLEMENTED",
+            f"{request.method} {request.url.path} isn't answered by mlwarehouse; docs/server.md lists what is.",
+            501,
+        )
+    return refuse("ENDPOINT_NOT_FOUND", f"There is nothing at {request.url.path}.", 404)

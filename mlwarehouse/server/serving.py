@@ -1,0 +1,70 @@
+"""Starting the server."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Callable
+
+import uvicorn
+
+from mlwarehouse.errors import InvalidInputError
+from mlwarehouse.mlflow_api import MlflowStore
+from mlwarehouse.server.app import create_app
+from mlwarehouse.warehouse import Warehouse
+
+DRAIN_S = 30
+"""How long calls that are under way have to end when the server is stopped."""
+
+WAITING = 2048
+"""Connections that may wait to be taken."""
+
+PROXIED = "mlflow-artifacts:"
+"""The scheme of artifacts that clients send to the server and fetch from it."""
+
+
+def serve(warehouse: Warehouse, *, host: str, port: int, is_open: bool = False, tell: Callable[[str], None]) -> None:
+    """Serve a warehouse until the process is told to end; then end the calls that are under way.
+
+    Args:
+        warehouse: The warehouse; made where there is none.
+        host: The address to listen at.
+        port: The port; 0 takes a free one.
+        is_open: Whether anyone who reaches the address may read and change everything.
+        tell: Called with the server's address when it can be asked.
+
+    Raises:
+        InvalidInputError: Nothing can listen there; or other machines reach it, and nobody said that this is meant.
+        StorageError: The warehouse can't be written.
+    """
+    if not is_open and not _is_loopback(host):
+        raise InvalidInputError(
+            f"At `{host}` other machines reach the server, and it asks nobody who they are: whoever reaches it may "
+            "read and change everything. Serve at 127.0.0.1 behind a proxy that asks, or say that this is meant by "
+            "`--open-to-everyone`."
+        )
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listening = socket.create_server((host, port), family=family, backlog=WAITING)
+    except OSError as error:
+        raise InvalidInputError(
+            f"The server can't listen at `{host}`, port {port}: {error.strerror}. Choose others by --host and --port."
+        ) from error
+    with listening:
+        app = create_app(MlflowStore(warehouse, artifact_root=PROXIED))
+        # One process: its threads share what is held in memory. Its own log says what fails.
+        config = uvicorn.Config(
+            app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=DRAIN_S
+        )
+        shown = f"[{host}]" if ":" in host else host
+        tell(f"http://{shown}:{listening.getsockname()[1]}")
+        uvicorn.Server(config).run(sockets=[listening])
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

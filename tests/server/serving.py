@@ -1,0 +1,93 @@
+"""A server of ours as its users start it: a process of its own, asked over HTTP."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import urllib.error
+import urllib.parse
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent.parent
+STARTS_S = 120
+ANSWERS_S = 120
+
+
+@dataclass
+class Server:
+    """A server that runs."""
+
+    process: subprocess.Popen[str]
+    uri: str
+
+    def ask(self, method: str, path: str, body: Any = None, /, **arguments: Any) -> tuple[int, Any]:
+        """The status and the decoded answer of a call, `path` being what stands behind ``/api/2.0/mlflow/``."""
+        where = path if path.startswith("/") else f"/api/2.0/mlflow/{path}"
+        query = f"?{urllib.parse.urlencode(arguments, doseq=True)}" if arguments else ""
+        data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json"} if data is not None else {}
+        request = urllib.request.Request(f"{self.uri}{where}{query}", data, headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=ANSWERS_S) as answer:
+                status, text = answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            status, text = error.code, error.read().decode()
+        return status, json.loads(text) if text.startswith("{") else text
+
+    def post(self, path: str, /, **body: Any) -> Any:
+        """The answer of a call that must succeed."""
+        status, answer = self.ask("POST", path, body)
+        assert status == 200, answer
+        return answer
+
+    def get(self, path: str, /, **arguments: Any) -> Any:
+        """Likewise."""
+        status, answer = self.ask("GET", path, **arguments)
+        assert status == 200, answer
+        return answer
+
+    def run(self, experiment: str = "0", **body: Any) -> str:
+        """The id of a new run."""
+        made = self.post("runs/create", experiment_id=experiment, start_time=1_772_366_400_000, **body)
+        return str(made["run"]["info"]["run_id"])
+
+    def stop(self) -> int:
+        """End it as an init system does, and say how it ended."""
+        self.process.terminate()
+        return self.wait()
+
+    def kill(self) -> int:
+        """End it as nobody should."""
+        self.process.kill()
+        return self.wait()
+
+    def wait(self) -> int:
+        """How it ended."""
+        code = self.process.wait(STARTS_S)
+        if self.process.stderr is not None:
+            self.process.stderr.close()
+        return code
+
+
+def start(place: Path, *options: str, **settings: str) -> Server:
+    """Start a server on a free port, and wait until it says where it is."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mlwarehouse", "serve", "--warehouse", str(place), "--port", "0", *options],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "MLWAREHOUSE_MAINTENANCE": "off", **settings},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    said = []
+    for line in process.stderr:
+        said.append(line)
+        found = re.search(r"http://\S+", line)
+        if found:
+            return Server(process, found.group())
+    raise AssertionError(f"the server ended: {''.join(said)}")
