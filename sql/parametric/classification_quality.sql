@@ -34,6 +34,7 @@ WITH counted AS (
         actual,
         COUNT(*) AS n
     FROM classified
+    WHERE predicted IS NOT NULL AND actual IS NOT NULL
     GROUP BY model_name, model_version, model_digest, dataset, output, window_start, predicted, actual
 ),
 

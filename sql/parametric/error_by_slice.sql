@@ -19,9 +19,9 @@
 -- column slice_to: The largest one.
 -- column n: Predictions in the slice whose truth is known.
 -- column share: Of all such predictions that have this feature kept.
--- column error_rate: The share of them whose class is wrong.
--- column mae: Mean absolute error, where both are numbers.
--- column bias: Mean error, prediction less truth, where both are numbers.
+-- column error_rate: The share of those that are classes whose class is wrong; numbers are taken as the nearest whole one.
+-- column mae: Mean absolute error, where both are finite numbers.
+-- column bias: Mean error, prediction less truth, likewise.
 
 WITH kept AS (
     SELECT
@@ -48,8 +48,16 @@ joined AS (
         kept.feature,
         kept.text,
         kept.number,
-        CASE WHEN classified.predicted = classified.actual THEN 0 ELSE 1 END AS is_wrong,
-        classified.value - classified.label_value AS error
+        CASE
+            WHEN classified.predicted = classified.actual THEN 0
+            WHEN classified.predicted <> classified.actual THEN 1
+        END AS is_wrong,
+        CASE
+            WHEN
+                ABS(classified.value) < CAST('Infinity' AS DOUBLE)
+                AND ABS(classified.label_value) < CAST('Infinity' AS DOUBLE)
+                THEN classified.value - classified.label_value
+        END AS error
     FROM classified
     INNER JOIN kept
         ON
