@@ -23,6 +23,7 @@ from benchmarks import (
     million,
     scoring,
     search,
+    spark_scoring,
     training_loop,
 )
 from benchmarks.harness import Benchmark, run_benchmark
@@ -42,6 +43,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     many_points.BENCHMARK,
     *many_models.BENCHMARKS,
     *imports.BENCHMARKS,
+    *spark_scoring.BENCHMARKS,
     scoring.BENCHMARK,
 )
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,19 +25,18 @@ ROW_GROUP_ROWS = 2 * BATCH_ROWS
 
 def network() -> Any:
     """The small network, the same in each process."""
-    import torch
+    from benchmarks.scoring_network import Network
 
-    torch.manual_seed(0)
-    return torch.nn.Sequential(torch.nn.Linear(32, 64), torch.nn.ReLU(), torch.nn.Linear(64, 1)).eval()
+    return Network().layers.eval()
 
 
-def table(place: Path, n: int) -> Path:
-    """A Parquet file of `n` rows, made once where stores are shared."""
+def table(n: int) -> Path:
+    """A Parquet file of `n` rows, made once."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    path = Path(os.environ.get(VARIABLE, place)) / f"rows-{n}.parquet"
+    path = Path(os.environ[VARIABLE]) / f"rows-{n}.parquet"
     if path.exists():
         return path
     rng = np.random.default_rng(0)
@@ -76,14 +74,13 @@ def predict_bare(path: Path) -> np.ndarray[Any, Any]:
 @functools.cache
 def expected(n: int) -> tuple[int, str]:
     """The answer."""
-    with tempfile.TemporaryDirectory(prefix="mlwarehouse-bench-") as place:
-        return digest(predict_bare(table(Path(place), n)))
+    return digest(predict_bare(table(n)))
 
 
-def bare(place: Path, n: int) -> Measured:
+def bare(_: Path, n: int) -> Measured:
     """Parquet read + bare PyTorch."""
-    path = table(place, n)
-    predict_bare(table(place, 100))
+    path = table(n)
+    predict_bare(table(100))
     begun = time.perf_counter()
     values = predict_bare(path)
     return Measured(n / (time.perf_counter() - begun) / 1e6, digest(values))
@@ -94,16 +91,13 @@ def ours(place: Path, n: int) -> Measured:
     import pandas as pd
 
     import mlwarehouse as mlw
+    from benchmarks.scoring_network import Network
 
-    path, few = table(place, n), table(place, 100)
+    path, few = table(n), table(100)
     warehouse = mlw.set_warehouse(place / "wh", capture_code=False, committer="off")
     with mlw.start_run(experiment="bench"):
         example = pd.read_parquet(few, columns=FEATURES).head(2)
-        import torch
-        from torch.export import Dim, export
-
-        program = export(network(), (torch.zeros(8, 32),), dynamic_shapes=({0: Dim("rows")},))
-        uri = mlw.log_model(program, input_example=example).model_uri
+        uri = mlw.log_model(Network().eval(), input_example=example).model_uri
     mlw.score(few, uri, key="id", dataset="warm")
     begun = time.perf_counter()
     scored = mlw.score(path, uri, key="id", dataset="bench")

@@ -34,7 +34,8 @@ class Labelling(Asking):
             Rows added.
 
         Raises:
-            InvalidInputError: A column is missing or of another kind, or a row has no key.
+            InvalidInputError: A column is missing or of another kind; a row has no key; or the dataset was scored by
+                models that don't have this output.
         """
         import pyarrow as pa
         import pyarrow.compute as pc
@@ -56,6 +57,7 @@ class Labelling(Asking):
         keys, truth = table.column(key).cast(pa.string()), table.column(label)
         if keys.null_count:
             raise InvalidInputError(f"Column `{key}` names the rows, and {keys.null_count} rows have none.")
+        self._check_output(dataset, output)
         if pa.types.is_dictionary(truth.type):
             truth = truth.cast(truth.type.value_type)
         is_text = pa.types.is_string(truth.type) or pa.types.is_large_string(truth.type)
@@ -82,3 +84,13 @@ class Labelling(Asking):
             }
         )
         return self.engine().append(LABELS, rows, txns=[Txn(f"labels:{source_id}", 1)]).n_rows
+
+    def _check_output(self, dataset: str, output: str) -> None:
+        """Refuse labels that would never join to a prediction."""
+        question = "SELECT DISTINCT output FROM predictions WHERE dataset = $dataset ORDER BY output"
+        known = self.engine().query(question, parameters={"dataset": dataset}).column("output").to_pylist()
+        if known and output not in known:
+            raise InvalidInputError(
+                f"The models that scored dataset `{dataset}` have no output `{output}`; say `output` as one of "
+                f"{', '.join(known)}.{did_you_mean(output, known)}"
+            )

@@ -75,8 +75,8 @@ def report(
     for parameter in spec.parameters:
         if parameter.type == "metric" and values[parameter.name] is not None:
             _check_metric(engine, reading, values[parameter.name], values.get("experiments"))
-        if parameter.type in ("dataset", "datasets") and values[parameter.name] is not None:
-            _check_datasets(engine, reading, values[parameter.name])
+        if parameter.type in _SCORED and values[parameter.name] is not None:
+            _check_scored(engine, reading, parameter.type, values[parameter.name])
     return to_frame((answering or engine).query(spec.sql, reading=reading, parameters=values), output_format)
 
 
@@ -146,13 +146,27 @@ def _check_metric(engine: Engine, reading: Reading | None, series: str, experime
         refuse_unknown(engine, reading, scope, [Name("metric", series)], NotFoundError)
 
 
-def _check_datasets(engine: Engine, reading: Reading | None, names: str | list[str]) -> None:
-    """Refuse a dataset that nobody scored, for the same reason."""
-    found = engine.query("SELECT DISTINCT dataset FROM predictions ORDER BY dataset", reading=reading)
-    scored = found.column("dataset").to_pylist()
-    for name in [names] if isinstance(names, str) else names:
-        if name not in scored:
+_DATASETS = ("rows were scored as dataset", "SELECT DISTINCT dataset AS name FROM predictions")
+_SCORED = {
+    "dataset": _DATASETS,
+    "datasets": _DATASETS,
+    "scoring_models": ("rows were scored by model", "SELECT DISTINCT model_name AS name FROM predictions"),
+    "features": (
+        "values are kept of",
+        "SELECT output AS name FROM predictions UNION SELECT feature AS name FROM prediction_inputs",
+    ),
+}
+"""What there are of a parameter's values, by its type: in words, and as a question."""
+
+
+def _check_scored(engine: Engine, reading: Reading | None, type_: str, given: str | list[str]) -> None:
+    """Refuse names of what nobody scored, for the same reason."""
+    words, question = _SCORED[type_]
+    found = engine.query(question, reading=reading).column("name")
+    known = sorted(found.drop_null().to_pylist())
+    for name in [given] if isinstance(given, str) else given:
+        if name not in known:
             raise NotFoundError(
-                f"No rows were scored as dataset `{name}`; there are {', '.join(scored[:10]) or 'none'}"
-                f"{' and more' if len(scored) > 10 else ''}.{did_you_mean(name, scored)}"
+                f"No {words} `{name}`; there are {', '.join(known[:10]) or 'none'}"
+                f"{' and more' if len(known) > 10 else ''}.{did_you_mean(name, known)}"
             )

@@ -3,7 +3,7 @@
 -- depends: rated
 -- parameter bins number = 10: How many bins of equal width there are between 0 and 1.
 -- parameter window all|hour|day|week|month = all: How long a window is, by `event_at`, UTC; `all` makes one of all.
--- parameter models texts = all: Only these registered models.
+-- parameter models scoring_models = all: Only these registered models.
 -- parameter datasets datasets = all: Only these datasets.
 -- column model_name: The registered model, or null.
 -- column model_version: Its version, or null.

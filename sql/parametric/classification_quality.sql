@@ -3,7 +3,7 @@
 -- depends: classified
 -- parameter threshold number = none: From this number on a prediction means class 1, below it class 0; without it numbers are classes themselves.
 -- parameter window all|hour|day|week|month = all: How long a window is, by `event_at`, UTC; `all` makes one of all.
--- parameter models texts = all: Only these registered models.
+-- parameter models scoring_models = all: Only these registered models.
 -- parameter datasets datasets = all: Only these datasets.
 -- column model_name: The registered model, or null.
 -- column model_version: Its version, or null.
@@ -34,6 +34,7 @@ WITH counted AS (
         actual,
         COUNT(*) AS n
     FROM classified
+    WHERE predicted IS NOT NULL AND actual IS NOT NULL
     GROUP BY model_name, model_version, model_digest, dataset, output, window_start, predicted, actual
 ),
 

@@ -2,9 +2,9 @@
 -- grain: One input or output of a version of a model and a dataset in one window.
 -- depends: compared
 -- parameter reference dataset = none: The dataset to compare with, such as the training data, scored by the same version; without one, the first window of each dataset.
--- parameter features texts = all: Only these inputs and outputs.
+-- parameter features features = all: Only these inputs and outputs.
 -- parameter window all|hour|day|week|month = day: How long a window is, by `event_at`, UTC; `all` makes one of all, which needs a `reference`.
--- parameter models texts = all: Only these registered models.
+-- parameter models scoring_models = all: Only these registered models.
 -- parameter datasets datasets = all: Only these datasets.
 -- column model_name: The registered model, or null.
 -- column model_version: Its version, or null.

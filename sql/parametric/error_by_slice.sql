@@ -1,11 +1,11 @@
 -- purpose: For which rows models are off: errors by slices of the inputs that were kept.
 -- grain: One slice of a feature, of a version of a model, dataset and output: a value of text, or a range of numbers.
 -- depends: classified, prediction_inputs
--- parameter features texts = all: Only these features.
+-- parameter features features = all: Only these features.
 -- parameter slices number = 5: Into how many ranges numbers are cut, with as many rows each as ties allow.
 -- parameter threshold number = none: From this number on a prediction means class 1, below it class 0; without it numbers are classes themselves.
 -- parameter window all|hour|day|week|month = all: How long a window is, by `event_at`, UTC; `all` makes one of all.
--- parameter models texts = all: Only these registered models.
+-- parameter models scoring_models = all: Only these registered models.
 -- parameter datasets datasets = all: Only these datasets.
 -- column model_name: The registered model, or null.
 -- column model_version: Its version, or null.
@@ -19,9 +19,9 @@
 -- column slice_to: The largest one.
 -- column n: Predictions in the slice whose truth is known.
 -- column share: Of all such predictions that have this feature kept.
--- column error_rate: The share of them whose class is wrong.
--- column mae: Mean absolute error, where both are numbers.
--- column bias: Mean error, prediction less truth, where both are numbers.
+-- column error_rate: The share of those that are classes whose class is wrong; numbers are taken as the nearest whole one.
+-- column mae: Mean absolute error, where both are finite numbers.
+-- column bias: Mean error, prediction less truth, likewise.
 
 WITH kept AS (
     SELECT
@@ -48,8 +48,16 @@ joined AS (
         kept.feature,
         kept.text,
         kept.number,
-        CASE WHEN classified.predicted = classified.actual THEN 0 ELSE 1 END AS is_wrong,
-        classified.value - classified.label_value AS error
+        CASE
+            WHEN classified.predicted = classified.actual THEN 0
+            WHEN classified.predicted <> classified.actual THEN 1
+        END AS is_wrong,
+        CASE
+            WHEN
+                ABS(classified.value) < CAST('Infinity' AS DOUBLE)
+                AND ABS(classified.label_value) < CAST('Infinity' AS DOUBLE)
+                THEN classified.value - classified.label_value
+        END AS error
     FROM classified
     INNER JOIN kept
         ON

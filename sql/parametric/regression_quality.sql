@@ -2,7 +2,7 @@
 -- grain: One version of a model, dataset and output in one window.
 -- depends: rated
 -- parameter window all|hour|day|week|month = all: How long a window is, by `event_at`, UTC; `all` makes one of all.
--- parameter models texts = all: Only these registered models.
+-- parameter models scoring_models = all: Only these registered models.
 -- parameter datasets datasets = all: Only these datasets.
 -- column model_name: The registered model, or null.
 -- column model_version: Its version, or null.

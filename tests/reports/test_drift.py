@@ -47,10 +47,12 @@ def expected(reference: pd.Series, current: pd.Series) -> dict[str, Any]:
     chi2 = stats.chi2_contingency(counts, correction=False) if len(names) > 1 else None
     found["chi2"], found["chi2_df"] = (chi2.statistic, chi2.dof) if chi2 else (0.0, 0)
     found["cramers_v"] = stats.contingency.association(counts, "cramer") if chi2 else 0.0
+    if not is_text and reference.notna().any():
+        found["mean_reference"] = reference.mean()
     if not is_text and current.notna().any():
         a, b = reference.dropna(), current.dropna()
         test = stats.ks_2samp(a, b)
-        found |= {"mean": b.mean(), "mean_reference": a.mean(), "ks": test.statistic}
+        found |= {"mean": b.mean(), "ks": test.statistic}
         found["ks_p_value"] = special.kolmogorov(math.sqrt(len(a) * len(b) / (len(a) + len(b))) * test.statistic)
     return found
 
@@ -121,9 +123,13 @@ def test_inputs_of_a_scoring_without_predictions_do_not_count(embedded: AskRepor
     check(one(embedded("drift", rows), feature="amount"), DAYS[0], DAYS[1])
 
 
-def test_a_dataset_that_nobody_scored_is_told(embedded: AskReport) -> None:
+def test_names_that_nobody_scored_are_told(embedded: AskReport) -> None:
     rows: dict[str, Rows] = tables({"loans": DAYS[:1]})
     with pytest.raises(NotFoundError, match=r"dataset `loan`; there are loans. Did you mean `loans`"):
         embedded("drift", rows, reference="loan")
     with pytest.raises(NotFoundError, match="there are none"):
         embedded("calibration", {}, datasets=["loans"])
+    with pytest.raises(NotFoundError, match=r"kept of `amuont`; there are amount, city, p. Did you mean `amount`"):
+        embedded("drift", rows, features="amuont")
+    with pytest.raises(NotFoundError, match="scored by model `n`; there are m"):
+        embedded("regression_quality", rows, models=["m", "n"])

@@ -23,33 +23,31 @@ WITH rated AS (
     )
 ), classified AS (
   SELECT
-    *
-  FROM (
-    SELECT
-      *,
-      CASE
-        WHEN NOT text IS NULL
-        THEN text
-        WHEN NOT CAST(:threshold AS DOUBLE) IS NULL
-        THEN CASE
-          WHEN value >= CAST(:threshold AS DOUBLE)
-          THEN '1'
-          WHEN NOT value IS NULL
-          THEN '0'
-        END
-        WHEN ABS(value) < 1e15
-        THEN CAST(CAST(FLOOR(value + 0.5) AS BIGINT) AS STRING)
-      END AS predicted,
-      CASE
-        WHEN NOT label_text IS NULL
-        THEN label_text
-        WHEN ABS(label_value) < 1e15
-        THEN CAST(CAST(FLOOR(label_value + 0.5) AS BIGINT) AS STRING)
-      END AS actual
-    FROM rated
-  ) AS named
+    *,
+    CASE
+      WHEN NOT text IS NULL
+      THEN text
+      WHEN NOT CAST(:threshold AS DOUBLE) IS NULL
+      THEN CASE
+        WHEN value >= CAST(:threshold AS DOUBLE)
+        THEN '1'
+        WHEN NOT value IS NULL
+        THEN '0'
+      END
+      WHEN ABS(value) < 1e15
+      THEN CAST(CAST(FLOOR(value + 0.5) AS BIGINT) AS STRING)
+    END AS predicted,
+    CASE
+      WHEN NOT label_text IS NULL
+      THEN label_text
+      WHEN ABS(label_value) < 1e15
+      THEN CAST(CAST(FLOOR(label_value + 0.5) AS BIGINT) AS STRING)
+    END AS actual
+  FROM rated
   WHERE
-    NOT predicted IS NULL AND NOT actual IS NULL
+    is_labelled AND (
+      NOT value IS NULL OR NOT text IS NULL
+    )
 ), counted AS (
   SELECT
     model_name,
@@ -62,6 +60,8 @@ WITH rated AS (
     actual,
     COUNT(*) AS n
   FROM classified
+  WHERE
+    NOT predicted IS NULL AND NOT actual IS NULL
   GROUP BY
     model_name,
     model_version,

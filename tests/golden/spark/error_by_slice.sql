@@ -23,33 +23,31 @@ WITH rated AS (
     )
 ), classified AS (
   SELECT
-    *
-  FROM (
-    SELECT
-      *,
-      CASE
-        WHEN NOT text IS NULL
-        THEN text
-        WHEN NOT CAST(:threshold AS DOUBLE) IS NULL
-        THEN CASE
-          WHEN value >= CAST(:threshold AS DOUBLE)
-          THEN '1'
-          WHEN NOT value IS NULL
-          THEN '0'
-        END
-        WHEN ABS(value) < 1e15
-        THEN CAST(CAST(FLOOR(value + 0.5) AS BIGINT) AS STRING)
-      END AS predicted,
-      CASE
-        WHEN NOT label_text IS NULL
-        THEN label_text
-        WHEN ABS(label_value) < 1e15
-        THEN CAST(CAST(FLOOR(label_value + 0.5) AS BIGINT) AS STRING)
-      END AS actual
-    FROM rated
-  ) AS named
+    *,
+    CASE
+      WHEN NOT text IS NULL
+      THEN text
+      WHEN NOT CAST(:threshold AS DOUBLE) IS NULL
+      THEN CASE
+        WHEN value >= CAST(:threshold AS DOUBLE)
+        THEN '1'
+        WHEN NOT value IS NULL
+        THEN '0'
+      END
+      WHEN ABS(value) < 1e15
+      THEN CAST(CAST(FLOOR(value + 0.5) AS BIGINT) AS STRING)
+    END AS predicted,
+    CASE
+      WHEN NOT label_text IS NULL
+      THEN label_text
+      WHEN ABS(label_value) < 1e15
+      THEN CAST(CAST(FLOOR(label_value + 0.5) AS BIGINT) AS STRING)
+    END AS actual
+  FROM rated
   WHERE
-    NOT predicted IS NULL AND NOT actual IS NULL
+    is_labelled AND (
+      NOT value IS NULL OR NOT text IS NULL
+    )
 ), kept AS (
   SELECT
     writer_id,
@@ -74,8 +72,17 @@ WITH rated AS (
     kept.feature,
     kept.text,
     kept.number,
-    CASE WHEN classified.predicted = classified.actual THEN 0 ELSE 1 END AS is_wrong,
-    classified.value - classified.label_value AS error
+    CASE
+      WHEN classified.predicted = classified.actual
+      THEN 0
+      WHEN classified.predicted <> classified.actual
+      THEN 1
+    END AS is_wrong,
+    CASE
+      WHEN ABS(classified.value) < CAST('Infinity' AS DOUBLE)
+      AND ABS(classified.label_value) < CAST('Infinity' AS DOUBLE)
+      THEN classified.value - classified.label_value
+    END AS error
   FROM classified
   INNER JOIN kept
     ON classified.writer_id = kept.writer_id
