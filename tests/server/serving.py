@@ -10,6 +10,8 @@ import sys
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,3 +94,20 @@ def start(place: Path, *options: str, port: int = 0, **settings: str) -> Server:
         if found:
             return Server(process, found.group(), place)
     raise AssertionError(f"the server ended: {''.join(said)}")
+
+
+@contextmanager
+def mlflow_set_to(uri: str) -> Iterator[Any]:
+    """MLflow's own client, set to an address, and afterwards as it was."""
+    import mlflow
+    from mlflow.tracking import fluent
+
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(uri)
+    yield mlflow.MlflowClient()
+    while mlflow.active_run():
+        mlflow.end_run()
+    # `set_experiment` tells it to the processes that a script starts.
+    os.environ.pop("MLFLOW_EXPERIMENT_ID", None)
+    fluent._active_experiment_id = None
+    mlflow.set_tracking_uri(before)

@@ -30,7 +30,7 @@ def doubling() -> Any:
     """The smallest model; made here, since defining it warns."""
 
     class Doubling(mlflow.pyfunc.PythonModel):
-        def predict(self, context: Any, model_input: Any, params: Any = None) -> Any:
+        def predict(self, context, model_input, params=None):
             return model_input * 2
 
     return Doubling()
