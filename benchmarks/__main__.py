@@ -15,6 +15,7 @@ from benchmarks import (
     commit_rate,
     flat_commits,
     growth,
+    imports,
     log_cost,
     log_ten,
     many_models,
@@ -40,6 +41,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     growth.BENCHMARK,
     many_points.BENCHMARK,
     *many_models.BENCHMARKS,
+    *imports.BENCHMARKS,
     scoring.BENCHMARK,
 )
 

@@ -10,6 +10,7 @@ import typer
 
 from mlwarehouse._version import __version__
 from mlwarehouse.cli_changes import COMMANDS as PAST
+from mlwarehouse.cli_import import import_
 from mlwarehouse.cli_maintenance import COMMANDS as MAINTENANCE
 from mlwarehouse.cli_models import models_app
 from mlwarehouse.cli_options import AsOfOption, AtOption, JsonOption, WarehouseOption
@@ -132,6 +133,7 @@ def _is_shown(column: str) -> bool:
 
 
 app.command()(sql)
+app.command("import")(import_)
 
 
 @app.command()

@@ -158,6 +158,21 @@ def bulk_log_metrics(points: Any, *, source_id: str, run_id: str | None = None, 
     return get_warehouse().bulk_log_metrics(points, source_id=source_id, run_id=run_id, key=key)
 
 
+def import_(
+    source: str | Path,
+    *,
+    kind: str | None = None,
+    source_id: str | None = None,
+    artifacts: str = "copy",
+    dry_run: bool = False,
+    on_progress: Any = None,
+) -> Any:
+    """Import another tracker's runs and models; see `Warehouse.import_`."""
+    return get_warehouse().import_(
+        source, kind=kind, source_id=source_id, artifacts=artifacts, dry_run=dry_run, on_progress=on_progress
+    )
+
+
 def log_artifact(local_path: str | Path, artifact_path: str | None = None) -> None:
     """Store a file or folder with the active run; see `ActiveRun.log_artifact`."""
     _run().log_artifact(local_path, artifact_path)

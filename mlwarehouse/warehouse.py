@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mlwarehouse.parts.hooking import Hooking
+from mlwarehouse.parts.importing import Importing
 from mlwarehouse.parts.keeping import Keeping
 from mlwarehouse.parts.locking import Locking
 from mlwarehouse.parts.reporting import Reporting
@@ -11,7 +12,7 @@ from mlwarehouse.parts.sparking import Sparking
 from mlwarehouse.parts.syncing import Syncing
 
 
-class Warehouse(Predicting, Sparking, Hooking, Reporting, Keeping, Syncing, Locking):
+class Warehouse(Predicting, Sparking, Hooking, Importing, Reporting, Keeping, Syncing, Locking):
     """One warehouse: log to it, ask it, keep models in it, score with them, look after it.
 
     The module-level functions of ``mlwarehouse`` are a thin layer over one of these.

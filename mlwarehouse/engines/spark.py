@@ -23,7 +23,7 @@ from mlwarehouse.engines.render_for_spark import for_spark
 from mlwarehouse.engines.running import Running, Watch, answered
 from mlwarehouse.engines.spark_errors import reason, spark_failures
 from mlwarehouse.engines.spark_literals import bound
-from mlwarehouse.engines.spark_staging import stage_frame
+from mlwarehouse.engines.spark_staging import MadeByWorkers, stage_frame
 from mlwarehouse.errors import CastError, SqlError
 from mlwarehouse.tables import TABLES_BY_NAME, TableSpec
 
@@ -60,15 +60,16 @@ class SparkEngine:
         self._embedded.create_tables(specs)
 
     def append(self, spec: TableSpec, rows: Any, *, txns: Sequence[Txn] = (), holding: Sequence[Txn] = ()) -> Appended:
-        """See `Engine.append`; ``rows`` is a `pyarrow.Table` or a Spark `DataFrame`, batch or of `foreachBatch`.
+        """See `Engine.append`; ``rows`` is a `pyarrow.Table`, or a Spark `DataFrame`, batch or of `foreachBatch`.
 
-        A frame is computed once, by the tasks that write it. When a task fails nothing is added.
+        A frame is computed once, by the tasks that write it; rows may also be `MadeByWorkers`. When a task fails
+        nothing is added.
         """
         from pyspark.sql import DataFrame
 
         if isinstance(rows, pa.Table):
             return self._embedded.append(spec, rows, txns=txns, holding=holding)
-        if not isinstance(rows, DataFrame):
+        if not isinstance(rows, DataFrame | MadeByWorkers):
             raise CastError(
                 f"Rows for table `{spec.name}` must be a pyarrow.Table or a Spark DataFrame; got {type(rows).__name__}."
             )
@@ -187,6 +188,9 @@ class SparkEngine:
 
     def _rows(self, spec: TableSpec, reading: Reading) -> DataFrame:
         """A table as the reading has it, in the declared columns."""
+        instead = reading.instead.get(spec.name)
+        if instead is not None:
+            return self.spark.createDataFrame(instead.select([c.name for c in spec.all_columns]))
         version = reading.versions.get(spec.name)
         if reading.since is not None:
             return self._since(spec, reading.since.get(spec.name, -1), version)

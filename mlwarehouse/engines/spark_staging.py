@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mlwarehouse.engines.casting import cast_strict
 from mlwarehouse.engines.embedded_commit import StagedFile, stage
 from mlwarehouse.engines.spark_errors import reason, spark_failures
-from mlwarehouse.errors import CastError, StorageError
+from mlwarehouse.errors import CastError, InvalidInputError, ModelError, SignatureError, StorageError, WarehouseError
 from mlwarehouse.tables import TableSpec
 
 if TYPE_CHECKING:
@@ -33,34 +35,59 @@ _OUTCOME = pa.schema(
         ("n_rows", pa.int64()),
         ("stats", pa.string()),
         ("error", pa.string()),
-        ("is_cast_error", pa.bool_()),
+        ("kind", pa.string()),
     ]
 )
 
 
-def stage_frame(folder: Path, spec: TableSpec, frame: DataFrame) -> list[StagedFile]:
+_TOLD = {kind.__name__: kind for kind in (CastError, InvalidInputError, ModelError, SignatureError)}
+"""Errors of workers that are raised again on the driver as what they are."""
+
+MapBatches = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
+
+
+@dataclass(frozen=True)
+class MadeByWorkers:
+    """Rows that Spark's workers make themselves, so that they never pass through Spark.
+
+    Attributes:
+        frame: What each task is told, a row a task's work.
+        make: What a worker makes of a task's rows: rows of the table.
+    """
+
+    frame: DataFrame
+    make: MapBatches
+
+
+def stage_frame(folder: Path, spec: TableSpec, frame: DataFrame | MadeByWorkers) -> list[StagedFile]:
     """Let Spark write a frame's rows into a table's folder, without making them part of the table.
 
     Args:
         folder: The table's folder, which driver and workers must see under the same path.
         spec: The table.
-        frame: The rows; columns in any order, nullable ones may be missing.
+        frame: The rows; columns in any order, nullable ones may be missing. Or what makes them.
 
     Returns:
         The files, synced. Empty for a frame without rows.
 
     Raises:
         CastError: A column is missing or unknown, or a value doesn't fit its declared type without loss; no file stays.
+        InvalidInputError: Workers that make rows can't mean what they were told; no file stays.
+        ModelError: A model that makes rows failed; no file stays.
         StorageError: The frame couldn't be computed or written; no file stays.
     """
-    cast_strict(_schema(spec, frame).empty_table(), spec)
+    make = None
+    if isinstance(frame, MadeByWorkers):
+        make, frame = frame.make, frame.frame
+    else:
+        cast_strict(_schema(spec, frame).empty_table(), spec)
     prefix = f"part-{uuid.uuid4()}"
     failures = spark_failures()
     try:
-        outcomes = frame.mapInArrow(_stager(str(folder), spec, prefix), _ddl(_OUTCOME)).toArrow().to_pylist()
+        outcomes = frame.mapInArrow(_stager(str(folder), spec, prefix, make), _ddl(_OUTCOME)).toArrow().to_pylist()
         for outcome in outcomes:
             if outcome["error"] is not None:
-                raise (CastError if outcome["is_cast_error"] else StorageError)(outcome["error"])
+                raise _TOLD.get(outcome["kind"], StorageError)(outcome["error"])
         files = [StagedFile(o["path"], o["size"], o["n_rows"], o["stats"]) for o in outcomes]
         _check_seen(folder, spec, files)
         # A task that was tried twice has left the file of the attempt that didn't count.
@@ -68,7 +95,7 @@ def stage_frame(folder: Path, spec: TableSpec, frame: DataFrame) -> list[StagedF
     except failures as error:
         _remove(folder, prefix)
         raise StorageError(f"Rows for table `{spec.name}` couldn't be computed by Spark: {reason(error)}") from error
-    except (CastError, StorageError):
+    except WarehouseError:
         _remove(folder, prefix)
         raise
     return files
@@ -87,25 +114,39 @@ def _schema(spec: TableSpec, frame: DataFrame) -> pa.Schema:
         raise CastError(f"Rows for table `{spec.name}` have a type that no table has: {reason(error)}") from error
 
 
-_MapBatches = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
-
-
-def _stager(folder: str, spec: TableSpec, prefix: str) -> _MapBatches:
+def _stager(folder: str, spec: TableSpec, prefix: str, make: MapBatches | None) -> MapBatches:
     def stage_partition(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         outcomes: list[dict[str, object]] = []
         try:
-            for rows in _file_sized(batches):
-                ordered = cast_strict(rows, spec).sort_by([(name, "ascending") for name in spec.sort_by])
+            for rows in _file_sized(batches if make is None else make(batches)):
+                ordered = _ordered(cast_strict(rows, spec), spec)
                 file = stage(Path(folder), ordered, prefix=prefix)
                 outcomes.append({"path": file.path, "size": file.size, "n_rows": file.n_rows, "stats": file.stats})
-        except CastError as error:
-            outcomes = [{"error": str(error), "is_cast_error": True}]
+        except tuple(_TOLD.values()) as error:
+            outcomes = [{"error": str(error), "kind": type(error).__name__}]
         except OSError as error:
             message = f"A Spark worker couldn't write rows of table `{spec.name}` into `{folder}`: {error}."
-            outcomes = [{"error": message, "is_cast_error": False}]
+            outcomes = [{"error": message, "kind": StorageError.__name__}]
         yield from pa.Table.from_pylist(outcomes, schema=_OUTCOME).to_batches()
 
     return stage_partition
+
+
+def _ordered(rows: pa.Table, spec: TableSpec) -> pa.Table:
+    """Rows in the table's order; columns that are the same in all of them needn't be compared."""
+    names = [name for name in spec.sort_by if not _is_one(rows.column(name))]
+    return rows.unify_dictionaries().sort_by([(name, "ascending") for name in names]) if names else rows
+
+
+def _is_one(column: pa.ChunkedArray) -> bool:
+    """Whether a column is known to have one value; text is looked at only where it is dictionary-encoded."""
+    if pa.types.is_dictionary(column.type):
+        values = {tuple(chunk.dictionary.to_pylist()) for chunk in column.chunks if len(chunk.dictionary) < 2}
+        return len(values) == 1 and not column.null_count and all(len(c.dictionary) < 2 for c in column.chunks)
+    if not pa.types.is_integer(column.type):
+        return bool(column.null_count == len(column))
+    ends = pc.min_max(column).as_py()
+    return bool(ends["min"] == ends["max"] and column.null_count in (0, len(column)))
 
 
 def _file_sized(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:

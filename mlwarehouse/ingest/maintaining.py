@@ -80,6 +80,10 @@ class BackgroundMaintenance:
         except Exception:
             # Commits go on without it; `doctor` tells of many small files.
             LOGGER.exception("the tables couldn't be maintained")
+        finally:
+            from mlwarehouse.engines.memory import give_back
+
+            give_back()
 
 
 def take_turn(warehouse_root: Path | Storage, tables: EmbeddedTables | None = None) -> int:

@@ -267,7 +267,7 @@ def _predicted(
     call: Callable[[float], None] | None,
 ) -> Iterator[tuple[pa.Table, pa.Table | None]]:
     """Rows of `predictions` and `prediction_inputs`, a file's worth at a time."""
-    from mlwarehouse.udf.predicting import arrow_type
+    from mlwarehouse.models.arrow_rows import arrow_type
     from mlwarehouse.udf.streaming import file_sized, score_batches
 
     signature = predictor.signature

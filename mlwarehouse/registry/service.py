@@ -16,6 +16,7 @@ from mlwarehouse.registry.events import Change
 from mlwarehouse.registry.fold import ModelState
 from mlwarehouse.registry.governed import Governed
 from mlwarehouse.registry.hooked import Hooked
+from mlwarehouse.registry.importing import Brought, SourceModel, import_models
 from mlwarehouse.registry.ledger import Ledger
 from mlwarehouse.registry.looking import Looking
 from mlwarehouse.registry.policies import Actor
@@ -143,6 +144,14 @@ class Registry(Governed, Hooked, Looking):
             {"source_id": source_id, "comment": comment},
             lambda: bulk_register(self._ledger, versions, source_id, comment),
         )
+
+    def import_models(self, models: Sequence[SourceModel], *, source_id: str, writes: bool = True) -> Brought:
+        """Bring models of another registry; see `mlwarehouse.registry.importing.import_models`."""
+        expected = import_models(self._ledger, models, source_id=source_id, writes=False)
+        if not expected.models or not writes:
+            return expected
+        work = partial(import_models, self._ledger, models, source_id=source_id, writes=True)
+        return self._ledger.bulk(f"models:/ of {source_id}", {"source_id": source_id}, work)
 
     def set_model_alias(
         self,

@@ -6,6 +6,7 @@ and is given. Optional columns are passed on with their nulls. A row that the mo
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from mlwarehouse.errors import ModelError, SignatureError
 from mlwarehouse.models import Predictor, Signature
 from mlwarehouse.models.arrow_rows import ARROW_TYPES, arrow_type
 from mlwarehouse.udf.bad_rows import OnError, predict_around
+from mlwarehouse.udf.batch_size import BatchSize
 
 
 def type_name(type_: pa.DataType) -> str:
@@ -90,7 +92,12 @@ def predict_rows(predictor: Predictor, rows: pa.Table, *, batch_rows: int | None
 
 
 def try_rows(
-    predictor: Predictor, rows: pa.Table, *, batch_rows: int | None = None, on_error: OnError = "raise"
+    predictor: Predictor,
+    rows: pa.Table,
+    *,
+    batch_rows: int | None = None,
+    size: BatchSize | None = None,
+    on_error: OnError = "raise",
 ) -> Predicted:
     """Predict a table, and tell what became of the rows that have no prediction.
 
@@ -98,6 +105,7 @@ def try_rows(
         predictor: The model.
         rows: See `predict_rows`.
         batch_rows: See `predict_rows`.
+        size: Says how many rows are given to the model at once, and learns how long they took; wins over `batch_rows`.
         on_error: What becomes of rows that the model fails on; see `predict_around`.
 
     Raises:
@@ -109,13 +117,18 @@ def try_rows(
     is_given = pc.is_null(lacks)
     given = rows.filter(is_given) if lacks.null_count < rows.num_rows else rows
     outputs = predictor.signature.outputs if predictor.signature is not None else ()
-    step = batch_rows or max(given.num_rows, 1)
+    size = size or BatchSize(batch_rows or max(given.num_rows, 1))
     good: list[pa.Table] = []
     bad: dict[int, str] = {}
-    for at in range(0, given.num_rows, step):
-        parts, failed = predict_around(predictor.predict_rows, given.slice(at, step), on_error)
+    at = 0
+    while at < given.num_rows:
+        part = given.slice(at, size.of(given))
+        begun = time.perf_counter()
+        parts, failed = predict_around(predictor.predict_rows, part, on_error)
+        size.took(part.num_rows, time.perf_counter() - begun)
         good += parts
         bad |= {at + place: error for place, error in failed.items()}
+        at += part.num_rows
     n_lacking = rows.num_rows - given.num_rows
     if good:
         found = pa.concat_tables(good)
@@ -139,7 +152,7 @@ def predict_batches(
     names: Sequence[str],
     result_type: pa.DataType,
     *,
-    batch_rows: int | None = None,
+    size: BatchSize | None = None,
     on_error: OnError = "raise",
     count: Callable[[int, int, int], None] | None = None,
 ) -> Iterator[pa.Array]:
@@ -150,7 +163,7 @@ def predict_batches(
         batches: A tuple of columns each; one column that is a struct stands for its fields.
         names: The columns' names; none for ``input_0``, ``input_1``, ...
         result_type: The first output is cast to it; a struct takes outputs by name.
-        batch_rows: See `predict_rows`.
+        size: See `try_rows`; None means that each batch is given as it comes.
         on_error: What becomes of rows that the model fails on. With ``return`` the result type is a struct of
             ``prediction`` and ``error``.
         count: Is told of each batch how many rows it had, how many lacked a value, and how many the model failed on.
@@ -168,7 +181,7 @@ def predict_batches(
         if not rows.num_rows:
             yield pa.nulls(0, result_type)
             continue
-        made = try_rows(predictor, rows, batch_rows=batch_rows, on_error=on_error)
+        made = try_rows(predictor, rows, size=size, on_error=on_error)
         values = pa.nulls(rows.num_rows, value_type) if made.outputs is None else _as_type(made.outputs, value_type)
         if count is not None:
             count(rows.num_rows, made.n_lacking, made.n_failed)

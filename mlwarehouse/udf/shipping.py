@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import atexit
 import shutil
-import sys
 import tempfile
 import threading
 import zipfile
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlwarehouse.errors import DigestMismatchError
 from mlwarehouse.models import ModelPackage, Predictor, load_predictor
+from mlwarehouse.udf.bad_rows import OnError
+from mlwarehouse.udf.batch_size import BatchSize
+from mlwarehouse.udf.task_resources import resources_of, use_threads
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -37,30 +40,69 @@ def ship(spark: SparkSession, package: ModelPackage) -> None:
         spark.sparkContext.addArchive(str(archive))
 
 
-@lru_cache(maxsize=2)
-def worker_predictor(digest: str, allow_pickle: bool, trusted_types: tuple[str, ...] = ()) -> Predictor:
+@dataclass(frozen=True)
+class Calling:
+    """How workers load a model and call it.
+
+    Attributes:
+        allow_pickle: Whether loading it may run a pickle.
+        trusted_types: Further types that a scikit-learn model may be made of.
+        batch_rows: At most so many rows are given to the model at once; None means by `BatchSize`.
+        on_error: What becomes of rows that the model fails on.
+    """
+
+    allow_pickle: bool = False
+    trusted_types: tuple[str, ...] = ()
+    batch_rows: int | None = None
+    on_error: OnError = "raise"
+
+
+@dataclass(frozen=True)
+class OnWorker:
+    """A shipped model in a worker process.
+
+    Attributes:
+        predictor: The model.
+        size: How many rows it is given at once; it has learnt from all tasks before.
+    """
+
+    predictor: Predictor
+    size: BatchSize
+
+
+def on_worker(digest: str, calling: Calling) -> OnWorker:
     """The model of a shipped package, loaded once by this worker process; its files are checked against the digest.
 
-    Workers run side by side, one a core, so each computes with one thread.
+    It computes where the task may: with as many threads as the task has cores, and on its GPU.
 
     Raises:
         DigestMismatchError: What arrived isn't what was sent.
         WarehouseError: As in `mlwarehouse.models.load_predictor`.
     """
+    from pyspark import TaskContext
+
+    resources = resources_of(TaskContext.get())
+    loaded = _loaded(digest, calling, resources.device)
+    use_threads(resources.threads)
+    return loaded
+
+
+@lru_cache(maxsize=2)
+def _loaded(digest: str, calling: Calling, device: str) -> OnWorker:
     from pyspark import SparkFiles
 
-    folder = SparkFiles.get(archive_name(digest))
-    predictor = load_predictor(folder, allow_pickle=allow_pickle, trusted_types=trusted_types)
-    # A model of another library is scored also where PyTorch isn't installed.
-    torch = sys.modules.get("torch")
-    if torch is not None:
-        torch.set_num_threads(1)
+    predictor = load_predictor(
+        SparkFiles.get(archive_name(digest)),
+        allow_pickle=calling.allow_pickle,
+        trusted_types=calling.trusted_types,
+        device=device,
+    )
     if predictor.digest != digest:
         raise DigestMismatchError(
             f"The model that arrived on a Spark worker has the digest {predictor.digest}, and {digest} was sent; send "
             "it again in a new session."
         )
-    return predictor
+    return OnWorker(predictor, BatchSize(calling.batch_rows))
 
 
 def _pack(package: ModelPackage) -> Path:

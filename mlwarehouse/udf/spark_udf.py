@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ from mlwarehouse.models import Signature, known_types, read_package
 from mlwarehouse.udf.bad_rows import ON_ERROR, OnError
 from mlwarehouse.udf.counting import Counters, Counts, counters_of, read_counts
 from mlwarehouse.udf.predicting import predict_batches
-from mlwarehouse.udf.shipping import ship, worker_predictor
+from mlwarehouse.udf.shipping import Calling, on_worker, ship
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
@@ -30,23 +29,6 @@ _SPARK_NAMES = {
     "boolean": "boolean",
     "binary": "binary",
 }
-
-
-@dataclass(frozen=True)
-class Calling:
-    """How workers load a model and call it.
-
-    Attributes:
-        allow_pickle: Whether loading it may run a pickle.
-        trusted_types: Further types that a scikit-learn model may be made of.
-        batch_rows: At most so many rows are given to the model at once; None means as many as Spark sends.
-        on_error: What becomes of rows that the model fails on.
-    """
-
-    allow_pickle: bool = False
-    trusted_types: tuple[str, ...] = ()
-    batch_rows: int | None = None
-    on_error: OnError = "raise"
 
 
 class ModelUdf:
@@ -133,15 +115,15 @@ class ModelUdf:
         arrow_type = _arrow_type(self._spark_type)
 
         def predict(batches: Iterator[tuple[pa.Array, ...]]) -> Iterator[pa.Array]:
-            predictor = worker_predictor(digest, calling.allow_pickle, calling.trusted_types)
+            model = on_worker(digest, calling)
             # Spark gives the bare column where there is but one.
             tuples = (batch if isinstance(batch, tuple) else (batch,) for batch in batches)
             yield from predict_batches(
-                predictor,
+                model.predictor,
                 tuples,
                 names,
                 arrow_type,
-                batch_rows=calling.batch_rows,
+                size=model.size,
                 on_error=calling.on_error,
                 count=counters,
             )
@@ -183,15 +165,16 @@ def spark_udf(
     """Make a model a function of Spark columns, on classic and Connect sessions, in batch and streaming queries.
 
     The package is checked here, sent once to each executor, and loaded once by each Python worker, which must have
-    mlwarehouse and PyTorch. A worker computes with one thread.
+    mlwarehouse and the model's library. A task computes with as many threads as it has cores (``spark.task.cpus``), and
+    on its GPU where Spark gave it one.
 
     Args:
         spark: The session.
         folder: The model package, on this machine.
         result_type: What a call gives, in Spark's words; by default the type of the model's one output, or a struct
             of its outputs. A type that isn't a struct takes the first output.
-        batch_rows: At most so many rows are given to the model at once; by default as many as Spark sends, which is
-            ``spark.sql.execution.arrow.maxRecordsPerBatch``.
+        batch_rows: At most so many rows are given to the model at once; by default as many as it answers in a second,
+            and as have 64 MiB, of those that Spark sends: ``spark.sql.execution.arrow.maxRecordsPerBatch``.
         on_error: What becomes of a row that the model fails on, once it has been found among those that came with it:
             ``raise`` fails the job and says which row it is; with ``null`` its prediction is null, and
             `ModelUdf.counts` tells how many there were; with ``return`` a call gives a struct of ``prediction`` and

@@ -1,0 +1,70 @@
+"""Copying artifacts: several at once; one that can't be read is told and left out."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pyarrow as pa
+
+from mlwarehouse.artifacts import ArtifactStore
+from mlwarehouse.errors import InvalidInputError, NotFoundError, StorageError, StoreRefusedError
+from mlwarehouse.imports.base import Oddity
+
+COPIES = 8
+"""Files that are copied at once."""
+
+
+def store_files(files: pa.Table, store: ArtifactStore, oddities: list[Oddity]) -> pa.Table:
+    """Store the bytes of files.
+
+    Args:
+        files: As in `Batch.files`.
+        store: Where to.
+        oddities: Gets those that can't be read.
+
+    Returns:
+        Rows of `artifact_events` for those that were stored, without the envelope but for ``event_at``: the time of the
+        file.
+
+    Raises:
+        StoreRefusedError: The store takes no file.
+    """
+    given = files.to_pylist()
+    packages = {(f["run_id"], _folder(f["path"])) for f in given if f["path"].rpartition("/")[2] == "MLmodel"}
+
+    def put(file: dict[str, object]) -> tuple[str, int] | Oddity:
+        try:
+            stored = store.put_file(str(file["file"]))
+        except StoreRefusedError:
+            raise
+        except (NotFoundError, InvalidInputError, StorageError) as error:
+            return Oddity("artifact unreadable", str(file["file"]), str(error))
+        return stored.digest, stored.size_bytes
+
+    with ThreadPoolExecutor(COPIES, thread_name_prefix="mlwarehouse-import") as pool:
+        stored = list(pool.map(put, given))
+    kept = [(f, s) for f, s in zip(given, stored, strict=True) if not isinstance(s, Oddity)]
+    oddities += [s for s in stored if isinstance(s, Oddity)]
+    return pa.table(
+        {
+            "run_id": pa.array([f["run_id"] for f, _ in kept], pa.string()),
+            "path": pa.array([f["path"] for f, _ in kept], pa.string()),
+            "digest": pa.array([digest for _, (digest, _) in kept], pa.string()),
+            "size_bytes": pa.array([size for _, (_, size) in kept], pa.int64()),
+            "kind": pa.array([_kind(f["run_id"], f["path"], packages) for f, _ in kept], pa.string()),
+            "event_at": pa.array([f["changed_at"] for f, _ in kept], pa.int64()),
+        }
+    )
+
+
+def _kind(run_id: str, path: str, packages: set[tuple[str, str]]) -> str:
+    folder = _folder(path)
+    while folder:
+        if (run_id, folder) in packages:
+            return "model"
+        folder = _folder(folder)
+    return "file"
+
+
+def _folder(path: str) -> str:
+    return path.rpartition("/")[0]

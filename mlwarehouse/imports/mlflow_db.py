@@ -1,0 +1,219 @@
+"""MLflow's database in a SQLite file, of every schema since 1.0.
+
+It is read a range of runs at a time, and nothing is locked in between: a server may go on writing to it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from mlwarehouse.errors import InvalidInputError
+from mlwarehouse.imports.base import LOGGED_MODEL, Batch, Oddity, SourceExperiment, SourceKind
+from mlwarehouse.imports.mlflow_db_runs import Columns, Ranges, RunReader
+from mlwarehouse.imports.mlflow_places import LoggedModel, at, distinct_paths, located
+from mlwarehouse.registry.importing import SourceModel, SourceVersion
+
+_MAGIC = b"SQLite format 3\x00"
+_NEEDED = ("experiments", "runs", "params", "metrics", "tags")
+_NO_PLACE = ("trace_info", "evaluation_datasets", "webhooks", "scorers", "endpoints")
+"""Tables of things that aren't runs or models; the report says that they have rows."""
+
+
+@dataclass
+class MlflowDatabase:
+    """A SQLite file of MLflow's. See `Source`."""
+
+    place: str
+    kind: str = "mlflow-db"
+    source_id: str = ""
+    unit: str = "runs"
+    total: int = 0
+    oddities: list[Oddity] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Look what the database has."""
+        with closing(self._open()) as database:
+            self._columns = Columns(database)
+            self.total = int(database.execute("SELECT COUNT(*) FROM runs").fetchone()[0])
+            for table in _NO_PLACE:
+                n = database.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0] if self._columns.has(table) else 0
+                if n:
+                    self.oddities.append(Oddity("table left out", table, f"its {n:,} rows are neither runs nor models"))
+            self._logged = self._logged_models(database)
+            self._experiments = self._all_experiments(database)
+
+    def experiments(self) -> Sequence[SourceExperiment]:
+        """See `Source.experiments`."""
+        return self._experiments
+
+    def batches(self) -> Iterator[Batch]:
+        """See `Source.batches`."""
+        reader = RunReader(self._columns, self.place, self._logged, self.oddities)
+        with closing(self._open()) as database:
+            ranges = Ranges(database)
+        for each in ranges:
+            # Opened for each: nobody waits for what is done with the batch.
+            with closing(self._open()) as database:
+                batch = reader.batch(database, each)
+            yield batch
+
+    def models(self) -> Sequence[SourceModel]:
+        """See `Source.models`."""
+        if not self._columns.has("registered_models"):
+            return ()
+        paths = {m.model_id: f"runs:/{m.run_id}/{m.path}" for models in self._logged.values() for m in models}
+        with closing(self._open()) as database:
+            versions: dict[str, list[SourceVersion]] = {}
+            for row in self._rows(database, "model_versions"):
+                version = self._version(row, paths, self._tags(database, "model_version_tags", ("name", "version")))
+                versions.setdefault(str(row["name"]), []).append(version)
+            tags = self._tags(database, "registered_model_tags", ("name",))
+            aliases: dict[str, dict[str, int]] = {}
+            for row in self._rows(database, "registered_model_aliases"):
+                aliases.setdefault(str(row["name"]), {})[str(row["alias"])] = int(row["version"])
+            return [
+                SourceModel(
+                    name=str(row["name"]),
+                    created_at=at(row["creation_time"]) or 0,
+                    updated_at=at(row["last_updated_time"]),
+                    description=row["description"] or None,
+                    tags=tags.get((row["name"],), {}),
+                    aliases=aliases.get(str(row["name"]), {}),
+                    versions=sorted(versions.get(str(row["name"]), ()), key=lambda v: v.number),
+                )
+                for row in self._rows(database, "registered_models")
+            ]
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            database = sqlite3.connect(f"file:{quote(self.place)}?mode=ro", uri=True, timeout=30)
+            database.row_factory = sqlite3.Row
+            database.execute("SELECT 1 FROM sqlite_master")
+        except sqlite3.Error as error:
+            raise InvalidInputError(f"`{self.place}` can't be read as a SQLite database: {error}.") from error
+        return database
+
+    def _rows(self, database: sqlite3.Connection, table: str) -> list[dict[str, Any]]:
+        """All rows of a small table; none where this schema lacks it."""
+        if not self._columns.has(table):
+            return []
+        try:
+            return [dict(row) for row in database.execute(f"SELECT * FROM {table}")]
+        except sqlite3.Error as error:
+            self.oddities.append(Oddity("table unreadable", table, str(error)))
+            return []
+
+    def _tags(
+        self, database: sqlite3.Connection, table: str, of: Sequence[str]
+    ) -> dict[tuple[Any, ...], dict[str, str]]:
+        found: dict[tuple[Any, ...], dict[str, str]] = {}
+        for row in self._rows(database, table):
+            found.setdefault(tuple(row[name] for name in of), {})[str(row["key"])] = str(row["value"] or "")
+        return found
+
+    def _all_experiments(self, database: sqlite3.Connection) -> list[SourceExperiment]:
+        tags = self._tags(database, "experiment_tags", ("experiment_id",))
+        firsts = dict(database.execute("SELECT experiment_id, MIN(start_time) FROM runs GROUP BY 1").fetchall())
+        found = []
+        for row in self._rows(database, "experiments"):
+            number = row["experiment_id"]
+            described = {
+                f"{LOGGED_MODEL}{m.model_id}": m.described()
+                for models in self._logged.values()
+                for m in models
+                if m.meta["experiment_id"] == number
+            }
+            found.append(
+                SourceExperiment(
+                    key=str(number),
+                    experiment_id=str(number),
+                    name=str(row["name"]),
+                    is_deleted=row["lifecycle_stage"] == "deleted",
+                    created_at=at(row.get("creation_time")) or at(firsts.get(number)),
+                    tags=tags.get((number,), {}) | described,
+                )
+            )
+        known = {e.key for e in found}
+        for number in sorted(set(map(str, firsts)) - known):
+            self.oddities.append(Oddity("experiment missing", number, "runs name it; it is made for them"))
+            found.append(SourceExperiment(number, number, f"experiment {number}"))
+        return sorted(found, key=lambda e: e.is_deleted)
+
+    def _logged_models(self, database: sqlite3.Connection) -> dict[str | None, list[LoggedModel]]:
+        params, tags = (
+            _by_model(self._rows(database, f"logged_model_{name}s"), f"{name}_key", f"{name}_value")
+            for name in ("param", "tag")
+        )
+        models = [
+            LoggedModel(
+                str(row["model_id"]),
+                row["source_run_id"],
+                str(row["artifact_location"]),
+                "",
+                row,
+                params.get(row["model_id"], {}),
+                tags.get(row["model_id"], {}),
+            )
+            for row in self._rows(database, "logged_models")
+        ]
+        found: dict[str | None, list[LoggedModel]] = {}
+        for model in distinct_paths(models):
+            found.setdefault(model.run_id, []).append(model)
+        return found
+
+    def _version(
+        self, row: Mapping[str, Any], paths: Mapping[str, str], tags: Mapping[tuple[Any, ...], dict[str, str]]
+    ) -> SourceVersion:
+        stage = row["current_stage"]
+        return SourceVersion(
+            number=int(row["version"]),
+            created_at=at(row["creation_time"]) or 0,
+            updated_at=at(row["last_updated_time"]),
+            source=located(str(row["source"] or ""), row["run_id"], paths),
+            run_id=row["run_id"] or None,
+            user=row["user_id"] or None,
+            description=row["description"] or None,
+            stage=None if stage in (None, "", "None") else str(stage),
+            tags=tags.get((row["name"], row["version"]), {}),
+        )
+
+
+def _by_model(rows: Sequence[Mapping[str, Any]], key: str, value: str) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = {}
+    for row in rows:
+        found.setdefault(row["model_id"], {})[row[key]] = row[value]
+    return found
+
+
+def _path(place: str) -> str:
+    for prefix in ("sqlite:///", "file://"):
+        place = place.removeprefix(prefix)
+    return place
+
+
+def _claims(place: str) -> bool:
+    path = Path(_path(place))
+    try:
+        with path.open("rb") as file:
+            if file.read(len(_MAGIC)) != _MAGIC:
+                return False
+        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=30)) as database:
+            columns = Columns(database)
+    except (OSError, sqlite3.Error):
+        return False
+    return all(map(columns.has, _NEEDED))
+
+
+def _open(place: str) -> MlflowDatabase:
+    if not _claims(place):
+        raise InvalidInputError(f"`{place}` isn't a SQLite file with MLflow's tables ({', '.join(_NEEDED)}).")
+    return MlflowDatabase(str(Path(_path(place)).resolve()))
+
+
+MLFLOW_DB = SourceKind("mlflow-db", "a SQLite file of MLflow's", claims=_claims, open=_open)

@@ -1,0 +1,77 @@
+"""The part of a warehouse that imports what other trackers have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlwarehouse.errors import InvalidInputError, WarehouseNotFoundError, did_you_mean
+from mlwarehouse.parts.modelling import Modelling
+
+if TYPE_CHECKING:
+    from mlwarehouse.imports import ImportReport, Progress
+
+ARTIFACTS = ("copy", "leave")
+"""What may become of artifacts."""
+
+
+class Importing(Modelling):
+    """Bringing in what other trackers have."""
+
+    def import_(
+        self,
+        source: str | Path,
+        *,
+        kind: str | None = None,
+        source_id: str | None = None,
+        artifacts: str = "copy",
+        dry_run: bool = False,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> ImportReport:
+        """Import another tracker's runs and models: ids, times, statuses, steps and deleted state as they were.
+
+        Importing again adds what is new there; after an import was killed it goes on where it was. What can't be read
+        is told in the report and keeps nothing else from coming.
+
+        Args:
+            source: The place: a folder, a file, or an address.
+            kind: The kind of source, as in the docs; None finds out.
+            source_id: The source's name in the warehouse; None makes one of kind and place. Give the old one for a
+                source that has moved.
+            artifacts: ``copy`` stores the bytes of artifacts that are at hand; ``leave`` brings none.
+            dry_run: Only say what would come.
+            on_progress: Told how far it is.
+
+        Returns:
+            What was found, what was added, and what wasn't as it should be.
+
+        Raises:
+            InvalidInputError: Nothing here can read the source, or an argument isn't one of those that there are.
+            StorageError: A commit failed; what was added by then stays.
+            StoreRefusedError: The artifact store takes no file.
+        """
+        from mlwarehouse.imports import find_source, import_from
+        from mlwarehouse.imports.importer import Target
+
+        if artifacts not in ARTIFACTS:
+            raise InvalidInputError(
+                f"Artifacts are `copy` or `leave`; got `{artifacts}`.{did_you_mean(artifacts, ARTIFACTS)}"
+            )
+        opened = find_source(str(source), kind)
+        if not dry_run:
+            self.create()
+        try:
+            engine = self.engine()
+        except WarehouseNotFoundError:
+            engine = None
+        target = Target(
+            engine=engine,
+            registry=None if engine is None else self.registry,
+            reading=self.reading,
+            store=self.artifact_store() if artifacts == "copy" and engine is not None else None,
+            copies=artifacts == "copy",
+            writes=not dry_run,
+        )
+        opened.source_id = source_id or f"{opened.kind}:{opened.place}"
+        return import_from(opened, target, on_progress=on_progress)
