@@ -21,6 +21,7 @@ from benchmarks import (
     many_models,
     many_points,
     million,
+    rest,
     scoring,
     search,
     training_loop,
@@ -43,6 +44,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     *many_models.BENCHMARKS,
     *imports.BENCHMARKS,
     scoring.BENCHMARK,
+    *rest.BENCHMARKS,
 )
 
 HEAD = "| work | side | median | ratio to us | peak memory | bar |\n| --- | --- | --- | --- | --- | --- |"
