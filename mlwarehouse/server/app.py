@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -16,7 +15,7 @@ from starlette.routing import Route
 
 from mlwarehouse._version import __version__
 from mlwarehouse.errors import InvalidInputError
-from mlwarehouse.mlflow_api import Call, MlflowStore, find_call, methods_of
+from mlwarehouse.mlflow_api import Call, MlflowStore, call_path, find_call, methods_of
 from mlwarehouse.mlflow_api.checks import MOST_BODY_BYTES
 from mlwarehouse.server.answers import HEADERS, answer, guarded, refuse
 from mlwarehouse.server.files import ROUTES
@@ -26,8 +25,6 @@ MLFLOW_VERSION = "3.17.2"
 
 MOST_BYTES = 32 << 20
 """The longest body of a call that logs no file."""
-
-_PREFIX = re.compile(r"/(?:ajax-)?api/[23]\.0/(?:preview/)?mlflow/(?P<path>.*)")
 
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
@@ -71,8 +68,7 @@ async def _version(request: Request) -> Response:
 
 @guarded
 async def _call(request: Request) -> Response:
-    match = _PREFIX.fullmatch(request.url.path)
-    path = match["path"] if match else ""
+    path = call_path(request.url.path) or ""
     found = find_call(request.method, path)
     if found is None:
         return _nobody(request, path)
