@@ -9,8 +9,9 @@ from mlwarehouse.imports.base import Source, SourceKind
 from mlwarehouse.imports.mlflow_db import MLFLOW_DB
 from mlwarehouse.imports.mlruns import MLRUNS
 from mlwarehouse.imports.tensorboard import TENSORBOARD
+from mlwarehouse.imports.wandb import WANDB
 
-SOURCES: tuple[SourceKind, ...] = (MLFLOW_DB, MLRUNS, TENSORBOARD)
+SOURCES: tuple[SourceKind, ...] = (MLFLOW_DB, MLRUNS, TENSORBOARD, WANDB)
 """The kinds of sources, those first that are surest of what is theirs."""
 
 ENTRY_POINTS = "mlwarehouse.import_sources"
