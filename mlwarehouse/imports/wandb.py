@@ -7,26 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from mlwarehouse.errors import InvalidInputError
-from mlwarehouse.imports.base import (
-    FILE_COLUMNS,
-    INPUT_COLUMNS,
-    PARAM_COLUMNS,
-    POINT_COLUMNS,
-    RUN_COLUMNS,
-    Batch,
-    Oddity,
-    SourceExperiment,
-    SourceKind,
-    rows,
-)
+from mlwarehouse.imports.base import Batch, Oddity, SourceExperiment, SourceKind
+from mlwarehouse.imports.collected import Collected, microseconds
 from mlwarehouse.imports.folders import add_files, files_below
 from mlwarehouse.imports.protobuf import Field, ProtobufError, fields, text
 from mlwarehouse.imports.wandb_log import LogError, records
@@ -105,12 +93,7 @@ class Wandb:
 
     def batches(self) -> Iterator[Batch]:
         """See `Source.batches`."""
-        runs: dict[str, list[Any]] = {name: [] for name in RUN_COLUMNS}
-        pairs: dict[str, dict[str, list[Any]]] = {
-            kind: {name: [] for name in PARAM_COLUMNS} for kind in ("params", "tags")
-        }
-        points: dict[str, list[Any]] = {name: [] for name in POINT_COLUMNS}
-        files: dict[str, list[Any]] = {name: [] for name in FILE_COLUMNS}
+        batch = Collected()
         for run in self._runs.values():
             start = run.start if run.start is not None else (run.last or 0.0)
             end = None if run.exit_code is None else max(run.last or start, start + (run.runtime or 0.0))
@@ -118,47 +101,33 @@ class Wandb:
             if run.exit_code is None:
                 detail = "its file doesn't say how it ended; it is RUNNING here"
                 self.oddities.append(Oddity("run without an end", run.places[-1], detail))
-            row: dict[str, Any] = {
-                "run_id": run.run_id,
-                "experiment": run.project,
-                "name": run.name,
-                "user": run.user,
-                "status": status,
-                "started_at": _microseconds(start),
-                "ended_at": None if end is None else _microseconds(end),
-                "deleted_at": None,
-                "parent_run_id": None,
-            }
-            for name, column in runs.items():
-                column.append(row[name])
+            batch.run(
+                run.run_id,
+                run.project,
+                name=run.name,
+                user=run.user,
+                status=status,
+                started_at=microseconds(start),
+                ended_at=None if end is None else microseconds(end),
+            )
             logged = {key for key, *_ in run.points}
             tags = dict(run.tags)
             tags |= {f"wandb.summary.{k}": v for k, v in run.summary.items() if k not in logged and k[:1] != "_"}
             if run.labels:
                 tags["wandb.tags"] = json.dumps(run.labels)
-            for kind, found in (("params", run.config), ("tags", tags)):
-                for key, value in found.items():
-                    for column, one in zip(pairs[kind].values(), (run.run_id, key, value), strict=True):
-                        column.append(one)
+            batch.params(run.run_id, run.config)
+            batch.tags(run.run_id, tags)
             for key, step, number, at in run.points:
-                when = _microseconds(start if at is None else at)
-                for column, cell in zip(points.values(), (run.run_id, key, step, number, when), strict=True):
-                    column.append(cell)
+                batch.point(run.run_id, key, step, number, microseconds(start if at is None else at))
             for folder in run.folders:
-                add_files(files, folder, run.run_id, self.oddities)
+                add_files(batch.files, folder, run.run_id, self.oddities)
             for what, n in run.left_out.items():
                 self.oddities.append(Oddity(f"{what} left out", run.places[0], f"{n:,} of them"))
-        last = dict(zip(zip(files["run_id"], files["path"], strict=True), range(len(files["path"])), strict=True))
-        yield Batch(
-            runs=rows(RUN_COLUMNS, runs),
-            params=rows(PARAM_COLUMNS, pairs["params"]),
-            points=rows(POINT_COLUMNS, points),
-            tags=rows(PARAM_COLUMNS, pairs["tags"]),
-            inputs=rows(INPUT_COLUMNS),
-            # Of a run with several folders, a file of the last one.
-            files=rows(FILE_COLUMNS, files).take(sorted(last.values())),
-            n_done=self.total,
-        )
+        whole = batch.batch(self.total)
+        pairs = zip(batch.files["run_id"], batch.files["path"], strict=True)
+        # Of a run with several folders, a file of the last one.
+        last = {pair: n for n, pair in enumerate(pairs)}
+        yield replace(whole, files=whole.files.take(sorted(last.values())))
 
     def _read(self, path: str, content: bytes) -> None:
         # Records before the run's own are few; they wait in a run of their own.
@@ -288,10 +257,6 @@ def _take_config(record: bytes, part: Field, run: _Run) -> None:
             run.config.pop(
                 next((text(record, p) for p in fields(record, each.start, each.end) if p.number == 1), ""), None
             )
-
-
-def _microseconds(seconds: float) -> int:
-    return int(min(max(seconds, 0.0), 253_402_300_799.0) * 1e6) if math.isfinite(seconds) else 0
 
 
 def _claims(place: str) -> bool:
