@@ -9,10 +9,11 @@ from mlwarehouse.imports.base import Source, SourceKind
 from mlwarehouse.imports.mlflow_db import MLFLOW_DB
 from mlwarehouse.imports.mlruns import MLRUNS
 from mlwarehouse.imports.optuna import OPTUNA
+from mlwarehouse.imports.tables import TABLE
 from mlwarehouse.imports.tensorboard import TENSORBOARD
 from mlwarehouse.imports.wandb import WANDB
 
-SOURCES: tuple[SourceKind, ...] = (MLFLOW_DB, OPTUNA, MLRUNS, TENSORBOARD, WANDB)
+SOURCES: tuple[SourceKind, ...] = (MLFLOW_DB, OPTUNA, MLRUNS, TENSORBOARD, WANDB, TABLE)
 """The kinds of sources, those first that are surest of what is theirs."""
 
 ENTRY_POINTS = "mlwarehouse.import_sources"
