@@ -8,10 +8,11 @@ from functools import partial
 from typing import Any
 
 from mlwarehouse.engines.base import Engine, Reading
-from mlwarehouse.entities import ModelComment, ModelVersion, RegisteredModel, VersionStatus
+from mlwarehouse.entities import ModelVersion, RegisteredModel, VersionStatus
 from mlwarehouse.errors import InvalidInputError
 from mlwarehouse.registry import names, rules
 from mlwarehouse.registry.bulk import BulkRegistered, bulk_register
+from mlwarehouse.registry.commented import Commented
 from mlwarehouse.registry.events import Change
 from mlwarehouse.registry.fold import ModelState
 from mlwarehouse.registry.governed import Governed
@@ -26,7 +27,7 @@ def _now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
 
 
-class Registry(Governed, Hooked, Looking):
+class Registry(Governed, Hooked, Commented, Looking):
     """Registered models, their versions, aliases, stages and tags, and the whole history of each.
 
     Threads may share it. Every change, allowed or refused by a rule, is also a row of `audit`.
@@ -54,7 +55,6 @@ class Registry(Governed, Hooked, Looking):
         """
         self._engine = engine
         self._reading = reading
-        self._actor = actor
         self._present = present
         self._ledger = Ledger(engine, actor=Actor(actor, names.roles(roles)), clock=clock, reading=reading)
 
@@ -350,47 +350,6 @@ class Registry(Governed, Hooked, Looking):
         number = names.version_number(version)
         decide = partial(rules.restore_version, version=number)
         return self._change("restore_model_version", name, number, decide, {}, comment).model_version(number)
-
-    def add_comment(self, name: str, text: str, version: int | str | None = None) -> ModelComment:
-        """Comment on a model, or on one of its versions.
-
-        Args:
-            name: The registered model.
-            text: Markdown.
-            version: The version; None for the model.
-
-        Raises:
-            InvalidInputError: The text is empty.
-            NotFoundError: No such model or version.
-        """
-        number = None if version is None else names.version_number(version)
-        decide = partial(rules.add_comment, version=number, text=names.comment_text(text))
-        state = self._change("add_comment", name, number, decide, {"text": text})
-        return state.comment(state.last_seq)
-
-    def edit_comment(self, name: str, comment_id: int, text: str) -> ModelComment:
-        """Give one's own comment another text.
-
-        Raises:
-            InvalidInputError: The text is empty.
-            NotFoundError: No such model or comment.
-            PermissionDeniedError: It is somebody else's.
-        """
-        comment_id = names.event_number(comment_id, "comment")
-        decide = partial(rules.edit_comment, number=comment_id, text=names.comment_text(text), actor=self._actor)
-        state = self._change("edit_comment", name, None, decide, {"comment_id": comment_id, "text": text})
-        return state.comment(comment_id)
-
-    def delete_comment(self, name: str, comment_id: int) -> None:
-        """Delete one's own comment; its text stays in the history.
-
-        Raises:
-            NotFoundError: No such model or comment.
-            PermissionDeniedError: It is somebody else's.
-        """
-        comment_id = names.event_number(comment_id, "comment")
-        decide = partial(rules.delete_comment, number=comment_id, actor=self._actor)
-        self._change("delete_comment", name, None, decide, {"comment_id": comment_id})
 
     def _tag(self, action: str, name: str, version: int | None, key: str, value: str | None) -> None:
         key, value = names.tag(key, value)
