@@ -24,6 +24,7 @@ from benchmarks import (
     rest,
     scoring,
     search,
+    spark_scoring,
     training_loop,
 )
 from benchmarks.harness import Benchmark, run_benchmark
@@ -43,6 +44,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     many_points.BENCHMARK,
     *many_models.BENCHMARKS,
     *imports.BENCHMARKS,
+    *spark_scoring.BENCHMARKS,
     scoring.BENCHMARK,
     *rest.BENCHMARKS,
 )

@@ -10,6 +10,7 @@ import typer
 
 from mlwarehouse.cli_options import JsonOption, WarehouseOption
 from mlwarehouse.cli_output import note, print_json, record
+from mlwarehouse.errors import InvalidInputError
 from mlwarehouse.warehouse import Warehouse
 
 if TYPE_CHECKING:
@@ -25,6 +26,12 @@ def import_(
     artifacts: Annotated[
         str, typer.Option("--artifacts", help="`copy` their bytes, or `leave` them where they are.")
     ] = "copy",
+    column: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--column", metavar="NAME=ROLE", help="What a column of a table is, as in hidden=param; may repeat."
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would come.")] = False,
     warehouse: WarehouseOption = None,
     as_json: JsonOption = False,
@@ -34,12 +41,25 @@ def import_(
     Example: mlwarehouse import ./mlruns --warehouse ./wh
     """
     report = Warehouse(warehouse).import_(
-        source, kind=kind, source_id=source_id, artifacts=artifacts, dry_run=dry_run, on_progress=_Line()
+        source,
+        kind=kind,
+        source_id=source_id,
+        artifacts=artifacts,
+        columns=None if column is None else dict(_named(each) for each in column),
+        dry_run=dry_run,
+        on_progress=_Line(),
     )
     if as_json:
         print_json(record(report))
     else:
         print(report)
+
+
+def _named(given: str) -> tuple[str, str]:
+    name, equals, role = given.rpartition("=")
+    if not equals:
+        raise InvalidInputError(f"A column is named as in --column hidden=param; got `{given}`.")
+    return name, role
 
 
 class _Line:

@@ -164,12 +164,19 @@ def import_(
     kind: str | None = None,
     source_id: str | None = None,
     artifacts: str = "copy",
+    columns: Mapping[str, str] | None = None,
     dry_run: bool = False,
     on_progress: Any = None,
 ) -> Any:
     """Import another tracker's runs and models; see `Warehouse.import_`."""
     return get_warehouse().import_(
-        source, kind=kind, source_id=source_id, artifacts=artifacts, dry_run=dry_run, on_progress=on_progress
+        source,
+        kind=kind,
+        source_id=source_id,
+        artifacts=artifacts,
+        columns=columns,
+        dry_run=dry_run,
+        on_progress=on_progress,
     )
 
 
@@ -335,6 +342,11 @@ def register_udf(spark: Any, name: str, model_uri: str, **options: Any) -> Any:
 def score(data: Any, model_uri: str, **options: Any) -> Any:
     """Score rows with a model and keep the predictions; see `Warehouse.score`."""
     return get_warehouse().score(data, model_uri, **options)
+
+
+def score_stream(stream: Any, model_uri: str, **options: Any) -> Any:
+    """Score a stream of Spark's, each row once; see `Warehouse.score_stream`."""
+    return get_warehouse().score_stream(stream, model_uri, **options)
 
 
 def log_labels(data: Any, **options: Any) -> Any:
