@@ -21,8 +21,10 @@ from benchmarks import (
     many_models,
     many_points,
     million,
+    rest,
     scoring,
     search,
+    spark_scoring,
     training_loop,
 )
 from benchmarks.harness import Benchmark, run_benchmark
@@ -42,7 +44,9 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     many_points.BENCHMARK,
     *many_models.BENCHMARKS,
     *imports.BENCHMARKS,
+    *spark_scoring.BENCHMARKS,
     scoring.BENCHMARK,
+    *rest.BENCHMARKS,
 )
 
 HEAD = "| work | side | median | ratio to us | peak memory | bar |\n| --- | --- | --- | --- | --- | --- |"

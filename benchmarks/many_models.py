@@ -156,6 +156,22 @@ def _mlflow_page(client: Any, name: str) -> tuple[str, int]:
     return found.name, int(found.aliases["champion"])
 
 
+def _searched(registry: Any, name: str) -> tuple[str, int]:
+    registry.set_model_version_tag(name, VERSIONS, "checked", name)
+    from mlwarehouse.query.registered import registered_question
+    from mlwarehouse.registry import Search
+
+    found = Search(**vars(registered_question("versions", f"tags.checked = '{name}'")))
+    page = registry.search_model_versions(found, max_results=PAGE)
+    return page[0].name, page[0].version
+
+
+def _mlflow_searched(client: Any, name: str) -> tuple[str, int]:
+    client.set_model_version_tag(name, str(VERSIONS), "checked", name)
+    page = client.search_model_versions(f"tags.checked = '{name}'", max_results=PAGE)
+    return page[0].name, int(page[0].version)
+
+
 def _promote(registry: Any, name: str) -> tuple[str, int]:
     moved = registry.transition_model_version_stage(name, VERSIONS, "Production", archive_existing_versions=True)
     return moved.name, int(moved.version)
@@ -192,5 +208,6 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     ),
     _question("models-alias", "the version that a model's alias points at", _by_alias, _by_alias, 30),
     _question("models-page", f"a page of {PAGE} models by name", _page, _mlflow_page, 300),
+    _question("models-search", "a tag set, and versions searched by it", _searched, _mlflow_searched, 500),
     _question("models-promote", "a version moved to Production, others archived", _promote, _mlflow_promote, 150),
 )

@@ -344,6 +344,11 @@ def score(data: Any, model_uri: str, **options: Any) -> Any:
     return get_warehouse().score(data, model_uri, **options)
 
 
+def score_stream(stream: Any, model_uri: str, **options: Any) -> Any:
+    """Score a stream of Spark's, each row once; see `Warehouse.score_stream`."""
+    return get_warehouse().score_stream(stream, model_uri, **options)
+
+
 def log_labels(data: Any, **options: Any) -> Any:
     """Record the truth for scored rows; see `Warehouse.log_labels`."""
     return get_warehouse().log_labels(data, **options)

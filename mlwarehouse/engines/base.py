@@ -75,6 +75,8 @@ class Reading:
         now: The moment that counts as the present, for what depends on it, such as `runs.is_lost`; None means the
             clock's.
         overlay: Rows that are logged and not yet committed, by table name, in the table's Arrow schema.
+        instead: Rows that a table has in place of its own, by table name, in the table's Arrow schema: what views say
+            when there is nothing else. For these tables all of the above doesn't count.
         kept: An engine's own: the kept folds that go with this reading, so that all questions about it use the same.
     """
 
@@ -83,6 +85,7 @@ class Reading:
     as_of: dt.datetime | None = None
     now: dt.datetime | None = None
     overlay: Mapping[str, pa.Table] = field(default_factory=dict)
+    instead: Mapping[str, pa.Table] = field(default_factory=dict)
     kept: Any = field(default=None, compare=False, repr=False)
 
 

@@ -305,18 +305,20 @@ class EmbeddedEngine:
 
     def _attach(self, cursor: duckdb.DuckDBPyConnection, spec: TableSpec, reading: Reading) -> None:
         """Make a table visible to one cursor, as a view of its own over files and overlay."""
-        version = reading.versions.get(spec.name)
-        if reading.since is not None:
-            rows = self._since(spec, reading.since.get(spec.name, -1), version)
-            cursor.execute(f"CREATE OR REPLACE TEMP VIEW mlw_table_{spec.name} AS {rows}")
-            return
-        _, files = self.tables.at(spec, version)
         parts = []
-        if files:
-            where = f" WHERE recorded_at <= {_moment(reading.as_of)}" if reading.as_of is not None else ""
-            parts.append(f"{rows_of_files(spec, files)}{where}")
-        overlay = reading.overlay.get(spec.name)
-        if overlay is not None and overlay.num_rows and reading.as_of is None:
+        overlay = reading.instead.get(spec.name)
+        if overlay is None:
+            version = reading.versions.get(spec.name)
+            if reading.since is not None:
+                rows = self._since(spec, reading.since.get(spec.name, -1), version)
+                cursor.execute(f"CREATE OR REPLACE TEMP VIEW mlw_table_{spec.name} AS {rows}")
+                return
+            _, files = self.tables.at(spec, version)
+            if files:
+                where = f" WHERE recorded_at <= {_moment(reading.as_of)}" if reading.as_of is not None else ""
+                parts.append(f"{rows_of_files(spec, files)}{where}")
+            overlay = reading.overlay.get(spec.name) if reading.as_of is None else None
+        if overlay is not None and overlay.num_rows:
             columns = columns_of(spec)
             cursor.register(f"mlw_arrow_{spec.name}", overlay)
             # As a table of DuckDB's own: a join sends bloom filters into its scans, and a scan of Arrow memory refuses

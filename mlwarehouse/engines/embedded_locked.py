@@ -31,6 +31,7 @@ SCOPE: Mapping[str, str] = {
     "tag_events": "run_id",
     "artifact_events": "run_id",
     "input_events": "run_id",
+    "logged_model_events": "run_id",
 }
 """The column of a table that says whose each row is. Tables that aren't here are granted as a whole or not at all."""
 

@@ -30,7 +30,9 @@ PURPOSE = "purge"
 GONE = "purged"
 """What stands where others' rows named what was purged."""
 
-RUN_TABLES = frozenset({"run_events", "param_events", "metrics", "tag_events", "artifact_events", "input_events"})
+RUN_TABLES = frozenset(
+    {"run_events", "param_events", "metrics", "tag_events", "artifact_events", "input_events", "logged_model_events"}
+)
 """The tables whose rows belong to the run that they name; in others a run is only mentioned."""
 
 _IDS_PER_PATTERN = 500

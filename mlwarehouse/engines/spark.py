@@ -188,6 +188,9 @@ class SparkEngine:
 
     def _rows(self, spec: TableSpec, reading: Reading) -> DataFrame:
         """A table as the reading has it, in the declared columns."""
+        instead = reading.instead.get(spec.name)
+        if instead is not None:
+            return self.spark.createDataFrame(instead.select([c.name for c in spec.all_columns]))
         version = reading.versions.get(spec.name)
         if reading.since is not None:
             return self._since(spec, reading.since.get(spec.name, -1), version)

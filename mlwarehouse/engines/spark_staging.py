@@ -40,7 +40,7 @@ _OUTCOME = pa.schema(
 )
 
 
-_TOLD = {kind.__name__: kind for kind in (CastError, InvalidInputError, ModelError, SignatureError)}
+_TOLD = {kind.__name__: kind for kind in (CastError, SignatureError, InvalidInputError, ModelError)}
 """Errors of workers that are raised again on the driver as what they are."""
 
 MapBatches = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
@@ -123,7 +123,8 @@ def _stager(folder: str, spec: TableSpec, prefix: str, make: MapBatches | None) 
                 file = stage(Path(folder), ordered, prefix=prefix)
                 outcomes.append({"path": file.path, "size": file.size, "n_rows": file.n_rows, "stats": file.stats})
         except tuple(_TOLD.values()) as error:
-            outcomes = [{"error": str(error), "kind": type(error).__name__}]
+            kind = next(name for name, known in _TOLD.items() if isinstance(error, known))
+            outcomes = [{"error": str(error), "kind": kind}]
         except OSError as error:
             message = f"A Spark worker couldn't write rows of table `{spec.name}` into `{folder}`: {error}."
             outcomes = [{"error": message, "kind": StorageError.__name__}]

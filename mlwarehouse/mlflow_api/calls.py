@@ -6,11 +6,12 @@ A path is given without what stands before it: clients write it behind ``/api/2.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from mlwarehouse.mlflow_api import artifacts, entries, experiments, history, runs
+from mlwarehouse.mlflow_api import artifacts, entries, experiments, history, logged, registry, runs
 from mlwarehouse.mlflow_api.messages import Field, read_request
 from mlwarehouse.mlflow_api.store import MlflowStore
 
@@ -27,7 +28,7 @@ class Call:
 
     Attributes:
         method: ``GET``, ``POST``, …
-        path: Its path, such as ``runs/create``.
+        path: Its path, such as ``runs/create``; what stands in braces is a field of the request.
         handle: Who answers.
         access: What it needs to be allowed.
         fields: What a request may say.
@@ -73,6 +74,10 @@ KEY = _text("key", required=True)
 VALUE = _text("value")
 TAG = (KEY, VALUE)
 PAIR = (_text("key"), VALUE)
+NAME = _text("name", required=True)
+ALIAS = _text("alias", required=True)
+VERSION = (NAME, _text("version", required=True))
+MODEL_ID = _text("model_id", required=True)
 POINT = (KEY, Field("value", "float", required=True), _int("timestamp", required=True), _int("step"))
 DATASET = tuple(_text(name) for name in ("name", "digest", "source_type", "source", "schema", "profile"))
 INPUT = (_list("tags", *PAIR), Field("dataset", "object", of=DATASET))
@@ -161,7 +166,15 @@ CALLS: tuple[Call, ...] = (
         "write",
         (RUN_ID, _list("metrics", *POINT), _list("params", *TAG), _list("tags", *TAG)),
     ),
-    Call("POST", "runs/log-inputs", entries.log_inputs, "write", (RUN_ID, _list("datasets", *INPUT))),
+    Call(
+        "POST",
+        "runs/log-inputs",
+        entries.log_inputs,
+        "write",
+        (RUN_ID, _list("datasets", *INPUT), _list("models", MODEL_ID)),
+    ),
+    Call("POST", "runs/outputs", logged.log_outputs, "write", (RUN_ID, _list("models", MODEL_ID, _int("step")))),
+    Call("POST", "runs/log-model", entries.log_model, "write", (RUN_ID, _text("model_json", required=True))),
     Call(
         "GET",
         "artifacts/list",
@@ -169,6 +182,109 @@ CALLS: tuple[Call, ...] = (
         "read",
         (RUN_ID, _text("path"), _text("page_token")),
     ),
+    Call(
+        "POST",
+        "logged-models",
+        logged.create_model,
+        "write",
+        (
+            EXPERIMENT_ID,
+            _text("name"),
+            _text("model_type"),
+            _text("source_run_id"),
+            _list("params", *PAIR),
+            _list("tags", *PAIR),
+        ),
+    ),
+    Call(
+        "POST",
+        "logged-models/search",
+        logged.search_models,
+        "read",
+        (
+            _text("experiment_ids", many=True),
+            _text("filter"),
+            _int("max_results"),
+            _list("order_by", _text("field_name", required=True), Field("ascending", "bool")),
+            _text("page_token"),
+        ),
+    ),
+    Call("GET", "logged-models/{model_id}", logged.get_model, "read", (MODEL_ID, Field("allow_deleted", "bool"))),
+    Call("PATCH", "logged-models/{model_id}", logged.finish_model, "write", (MODEL_ID, Field("status", "word"))),
+    Call("DELETE", "logged-models/{model_id}", logged.delete_model, "write", (MODEL_ID,)),
+    Call(
+        "POST", "logged-models/{model_id}/params", logged.log_model_params, "write", (MODEL_ID, _list("params", *PAIR))
+    ),
+    Call("PATCH", "logged-models/{model_id}/tags", logged.set_model_tags, "write", (MODEL_ID, _list("tags", *PAIR))),
+    Call(
+        "DELETE",
+        "logged-models/{model_id}/tags/{tag_key}",
+        logged.delete_model_tag,
+        "write",
+        (MODEL_ID, _text("tag_key", required=True)),
+    ),
+    Call(
+        "GET",
+        "logged-models/{model_id}/artifacts/directories",
+        artifacts.list_model,
+        "read",
+        (MODEL_ID, _text("artifact_directory_path")),
+    ),
+    Call(
+        "POST",
+        "registered-models/create",
+        registry.create_registered_model,
+        "write",
+        (NAME, _text("description"), _list("tags", *PAIR)),
+    ),
+    Call("GET", "registered-models/get", registry.get_registered_model, "read", (NAME,)),
+    Call("POST", "registered-models/rename", registry.rename_registered_model, "write", (NAME, _text("new_name"))),
+    Call("PATCH", "registered-models/update", registry.update_registered_model, "write", (NAME, _text("description"))),
+    Call("DELETE", "registered-models/delete", registry.delete_registered_model, "write", (NAME,)),
+    Call("GET", "registered-models/search", registry.search_registered_models, "read", (_int("max_results"), *SEARCH)),
+    *(
+        Call(
+            method,
+            "registered-models/get-latest-versions",
+            registry.get_latest_versions,
+            "read",
+            (NAME, _text("stages", many=True)),
+        )
+        for method in ("POST", "GET")
+    ),
+    Call("POST", "registered-models/set-tag", registry.set_model_tag, "write", (NAME, *TAG)),
+    Call("DELETE", "registered-models/delete-tag", registry.delete_model_tag, "write", (NAME, KEY)),
+    Call("POST", "registered-models/alias", registry.set_alias, "write", (*VERSION, ALIAS)),
+    Call("GET", "registered-models/alias", registry.get_by_alias, "read", (NAME, ALIAS)),
+    Call("DELETE", "registered-models/alias", registry.delete_alias, "write", (NAME, ALIAS)),
+    Call(
+        "POST",
+        "model-versions/create",
+        registry.create_version,
+        "write",
+        (
+            NAME,
+            _text("source", required=True),
+            _text("run_id"),
+            _text("model_id"),
+            _text("description"),
+            _list("tags", *PAIR),
+        ),
+    ),
+    Call("GET", "model-versions/get", registry.get_version, "read", VERSION),
+    Call("PATCH", "model-versions/update", registry.update_version, "write", (*VERSION, _text("description"))),
+    Call("DELETE", "model-versions/delete", registry.delete_version, "write", VERSION),
+    Call(
+        "POST",
+        "model-versions/transition-stage",
+        registry.move_version,
+        "write",
+        (*VERSION, _text("stage", required=True), Field("archive_existing_versions", "bool")),
+    ),
+    Call("GET", "model-versions/search", registry.search_versions, "read", (_int("max_results"), *SEARCH)),
+    Call("GET", "model-versions/get-download-uri", registry.get_download_uri, "read", VERSION),
+    Call("POST", "model-versions/set-tag", registry.set_version_tag, "write", (*VERSION, *TAG)),
+    Call("DELETE", "model-versions/delete-tag", registry.delete_version_tag, "write", (*VERSION, KEY)),
     Call(
         "GET",
         "metrics/get-history",
@@ -199,9 +315,28 @@ CALLS: tuple[Call, ...] = (
 )
 """All of them."""
 
+_PREFIX = re.compile(r"/(?:ajax-)?api/[23]\.0/(?:preview/)?mlflow/(?P<path>.*)")
 _BY_PLACE = {(call.method, call.path): call for call in CALLS}
+_WITH_NAMES = tuple((re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", c.path)), c) for c in CALLS if "{" in c.path)
 
 
-def find_call(method: str, path: str) -> Call | None:
-    """The call of a method and path; None where there is none."""
-    return _BY_PLACE.get((method, path))
+def call_path(address: str) -> str | None:
+    """What stands behind MLflow's prefix in the path of an address; None where there is no such prefix."""
+    match = _PREFIX.fullmatch(address)
+    return match["path"] if match else None
+
+
+def find_call(method: str, path: str) -> tuple[Call, dict[str, str]] | None:
+    """The call of a method and path, with what its path says; None where there is none."""
+    if (method, path) in _BY_PLACE:
+        return _BY_PLACE[method, path], {}
+    for pattern, call in _WITH_NAMES:
+        match = pattern.fullmatch(path) if call.method == method else None
+        if match:
+            return call, match.groupdict()
+    return None
+
+
+def methods_of(path: str) -> list[str]:
+    """The methods that a path is asked by."""
+    return [method for method in ("GET", "POST", "PUT", "PATCH", "DELETE") if find_call(method, path)]

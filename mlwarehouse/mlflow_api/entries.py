@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,9 +18,12 @@ from mlwarehouse.mlflow_api.checks import (
     check_tag,
 )
 from mlwarehouse.mlflow_api.live import Live
+from mlwarehouse.mlflow_api.logged import link_inputs
 from mlwarehouse.mlflow_api.runs import set_tags
 from mlwarehouse.mlflow_api.states import CONTEXT_TAG, input_of
 from mlwarehouse.mlflow_api.store import MlflowStore
+
+HISTORY_TAG = "mlflow.log-model.history"
 
 Point = tuple[str, float, int, int]
 """Key, value, timestamp in milliseconds, step."""
@@ -102,7 +106,7 @@ def log_batch(store: MlflowStore, asked: dict[str, Any]) -> dict[str, Any]:
 
 
 def log_inputs(store: MlflowStore, asked: dict[str, Any]) -> dict[str, Any]:
-    """Record datasets that a run uses."""
+    """Record datasets and models that a run uses."""
     run_id = check_run_id(asked["run_id"])
     if len(asked["datasets"]) > MOST_DATASETS:
         raise InvalidInputError(
@@ -114,6 +118,26 @@ def log_inputs(store: MlflowStore, asked: dict[str, Any]) -> dict[str, Any]:
         if fresh:
             store.runs.join(live)
             store.recorder.put("input_events", {"run_id": run_id}, list(fresh[0]), [list(r.values()) for r in fresh])
+    if asked["models"]:
+        link_inputs(store, run_id, asked["models"])
+    store.recorder.make_durable()
+    return {}
+
+
+def log_model(store: MlflowStore, asked: dict[str, Any]) -> dict[str, Any]:
+    """Add a model to the tag in which MLflow's clients before 3.0 keep what was logged."""
+    try:
+        model = json.loads(asked["model_json"])
+    except (ValueError, RecursionError):
+        model = None
+    if not isinstance(model, dict):
+        raise InvalidInputError(f"Malformed model info. {asked['model_json'][:80]!r} is not a JSON object.")
+    missing = [name for name in ("artifact_path", "flavors", "utc_time_created", "run_id") if name not in model]
+    if missing:
+        raise InvalidInputError(f"Model json is missing mandatory fields: {missing}")
+    with store.runs.writing(asked["run_id"]) as live:
+        told = json.loads(live.state.tags.get(HISTORY_TAG, "[]"))
+        set_tags(store, live, {HISTORY_TAG: json.dumps([*told, model])})
     store.recorder.make_durable()
     return {}
 

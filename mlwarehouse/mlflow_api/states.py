@@ -36,6 +36,8 @@ class RunState:
         params: Texts by key.
         tags: Likewise.
         inputs: Its datasets, as MLflow's JSON.
+        model_inputs: The logged models that it uses, likewise.
+        outputs: The logged models that it made, likewise.
     """
 
     run_id: str
@@ -51,6 +53,8 @@ class RunState:
     params: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     inputs: list[dict[str, Any]] = field(default_factory=list)
+    model_inputs: list[dict[str, Any]] = field(default_factory=list)
+    outputs: list[dict[str, Any]] = field(default_factory=list)
 
     def note_point(self, key: str, value: float, timestamp: int, step: int) -> None:
         """Take a point in: the latest is the largest by step, time and value, NaN counting as the largest value."""
@@ -95,7 +99,11 @@ class RunState:
         return {
             "info": self.info(artifact_root),
             "data": {name: entries for name, entries in lists.items() if entries},
-            "inputs": {"dataset_inputs": self.inputs} if self.inputs else {},
+            "inputs": {
+                **({"dataset_inputs": self.inputs} if self.inputs else {}),
+                **({"model_inputs": self.model_inputs} if self.model_inputs else {}),
+            },
+            **({"outputs": {"model_outputs": self.outputs}} if self.outputs else {}),
         }
 
 
@@ -148,7 +156,9 @@ def states_of(engine: Engine, reading: Reading, rows: pa.Table) -> list[RunState
     if states:
         numbers = rows.column("number").to_pylist()
         _add_details(engine, reading, dict(zip(numbers, states, strict=True)))
-        _add_inputs(engine, reading, {s.run_id: s for s in states})
+        by_id = {s.run_id: s for s in states}
+        _add_inputs(engine, reading, by_id)
+        _add_models(engine, reading, by_id)
     return states
 
 
@@ -197,6 +207,22 @@ def _add_inputs(engine: Engine, reading: Reading, states: dict[str, RunState]) -
     )
     for row in rows.to_pylist():
         states[row["run_id"]].inputs.append(input_of(row))
+
+
+def _add_models(engine: Engine, reading: Reading, states: dict[str, RunState]) -> None:
+    references = References()
+    rows = engine.query(
+        "SELECT DISTINCT run_id, kind, model_id, step FROM logged_model_events WHERE kind IN ('produced', 'used') AND "
+        f"{run_condition(list(states), references)} ORDER BY run_id, step, model_id",
+        reading=reading,
+        parameters=references.parameters,
+    )
+    for row in rows.to_pylist():
+        state, linked = states[row["run_id"]], {"model_id": row["model_id"]}
+        if row["kind"] == "used":
+            state.model_inputs.append(linked)
+        else:
+            state.outputs.append({**linked, "step": row["step"] or 0})
 
 
 def input_of(row: dict[str, Any]) -> dict[str, Any]:

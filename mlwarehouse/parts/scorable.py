@@ -87,7 +87,6 @@ def scorable(asking: Asking, data: Any, at: Any) -> Scorable:
 
 
 def _asked(asking: Asking, data: str, at: Any) -> Scorable:
-
     spec = TABLES_BY_NAME.get(data)
     version = None
     if isinstance(at, int) and spec is None:
@@ -110,7 +109,8 @@ def _asked(asking: Asking, data: str, at: Any) -> Scorable:
         def read_table(columns: Sequence[str] | None, rows: int, _: Any) -> Iterator[pa.RecordBatch]:
             yield from engine.batches(question_of(data, columns), reading=reading, batch_rows=rows)
 
-        return Scorable(of_table, None, read_table, data, version, state_of(data, version))
+        n_rows = engine.query(f"SELECT count(*) AS n FROM {data}", reading=reading).column("n")[0].as_py()
+        return Scorable(of_table, n_rows, read_table, data, version, state_of(data, version))
     answer: pa.RecordBatchReader = asking.sql(question_of(data), at=at, output_format="batches")
 
     def read_answer(columns: Sequence[str] | None, *_: Any) -> Iterator[pa.RecordBatch]:

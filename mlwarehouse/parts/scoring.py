@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,15 +11,14 @@ from typing import TYPE_CHECKING, Any
 from mlwarehouse.errors import InvalidInputError, did_you_mean
 from mlwarehouse.parts.engines import means_spark
 from mlwarehouse.parts.labelling import Labelling
-from mlwarehouse.parts.packaging import FoundModel
-from mlwarehouse.parts.scorable import Scorable, is_question, question_of, scorable, state_of
-from mlwarehouse.parts.spark_functions import SparkFunctions
+from mlwarehouse.parts.scorable import Scorable, scorable
+from mlwarehouse.parts.spark_scoring import SparkScoring, scoring_of, source_id_of, txn_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import SparkSession
 
-    from mlwarehouse.engines.base import Appended, Txn
+    from mlwarehouse.engines.base import Appended
     from mlwarehouse.entities import Snapshot
     from mlwarehouse.models import Predictor
     from mlwarehouse.udf import Scoring
@@ -53,7 +50,7 @@ class Scored:
     n_failed: int | None = None
 
 
-class Predicting(SparkFunctions, Labelling):
+class Predicting(SparkScoring, Labelling):
     """Models over tables: as Spark columns, and as rows of `predictions`."""
 
     def score(
@@ -131,14 +128,16 @@ class Predicting(SparkFunctions, Labelling):
         if by_spark or type(data).__module__.startswith("pyspark."):
             if time is not None or keep or on_error != "raise":
                 raise InvalidInputError("`time`, `keep` and `on_error` are of the embedded engine; leave them out.")
-            frame, name, version = self._frame_of_spark(data, at, engine)
-            state = state_of(name, version, at)
-            scoring = _scoring(found, dataset, source_id or _source_id(state, found, dataset), name, version)
-            appended = self._score_by_spark(frame, found, scoring, key, batch_rows, allow_pickle)
+            from mlwarehouse.udf.shipping import Calling
+
+            calling = Calling(allow_pickle, tuple(trusted_types), batch_rows)
+            scoring, appended = self.score_on_spark(data, found, dataset, key, calling, source_id, at, engine)
             return Scored(pinned, dataset, scoring.source_id, appended.n_rows, appended.version)
         self.place(create=True)
         rows = scorable(self, data, at)
-        scoring = _scoring(found, dataset, source_id or _source_id(rows.state, found, dataset), rows.name, rows.version)
+        scoring = scoring_of(
+            found, dataset, source_id or source_id_of(rows.state, found, dataset), rows.name, rows.version
+        )
         from mlwarehouse.engines.base import Appended
         from mlwarehouse.models import load_predictor
         from mlwarehouse.query.progress import shown
@@ -146,7 +145,7 @@ class Predicting(SparkFunctions, Labelling):
         from mlwarehouse.udf.streaming import BATCH_ROWS, Tally, What
 
         tally = Tally()
-        if self.engine().has_applied(PREDICTIONS, [_txn(scoring)]):
+        if self.engine().has_applied(PREDICTIONS, [txn_of(scoring)]):
             appended = Appended(self.engine().version(PREDICTIONS), applied=False, n_rows=0)
         else:
             predictor = load_predictor(found.package, allow_pickle=allow_pickle, trusted_types=trusted_types)
@@ -167,24 +166,12 @@ class Predicting(SparkFunctions, Labelling):
             tally.n_failed,
         )
 
-    def _score_by_spark(
-        self, frame: Any, found: FoundModel, scoring: Scoring, key: str, batch_rows: int | None, allow_pickle: bool
-    ) -> Appended:
-        from mlwarehouse.engines.base import Txn
-        from mlwarehouse.tables import PREDICTIONS
-        from mlwarehouse.udf import score_spark, spark_udf
-
-        session = frame.sparkSession
-        udf = spark_udf(session, found.folder, batch_rows=batch_rows, allow_pickle=allow_pickle)
-        predicted = score_spark(frame, udf, scoring, row_key=key)
-        return self.engine_of(session).append(PREDICTIONS, predicted, txns=[Txn(scoring.writer_id, 1)])
-
     def _add(
         self, parts: Iterator[tuple[pa.Table, pa.Table | None]], scoring: Scoring, *, has_inputs: bool
     ) -> Appended:
         from mlwarehouse.tables import PREDICTION_INPUTS, PREDICTIONS
 
-        engine, txns = self.engine(), [_txn(scoring)]
+        engine, txns = self.engine(), [txn_of(scoring)]
         with engine.staging(PREDICTIONS) as predictions, engine.staging(PREDICTION_INPUTS) as inputs:
             for rows, kept in parts:
                 predictions.add(rows)
@@ -194,56 +181,6 @@ class Predicting(SparkFunctions, Labelling):
                 # Before the predictions: with them the scoring is done, and isn't begun again.
                 inputs.commit(txns)
             return predictions.commit(txns)
-
-    def _frame_of_spark(self, data: Any, at: Any, engine: str | SparkSession) -> tuple[Any, str | None, int | None]:
-        """Rows as a Spark frame, with their name and version."""
-        if not isinstance(data, str | Path):
-            return data, None, None
-        if is_question(data):
-            from mlwarehouse.tables import TABLES_BY_NAME
-
-            if isinstance(at, int):
-                raise InvalidInputError("Spark looks at a snapshot of a table of this warehouse; give that as `at`.")
-            from mlwarehouse.engines.base import Reading
-            from mlwarehouse.query import spark_frame
-
-            spec = TABLES_BY_NAME.get(str(data))
-            is_newest = at is None and spec is not None
-            reading = Reading(versions=self.versions()) if is_newest else self.reading(at=at)
-            version = None if spec is None else reading.versions.get(spec.name)
-            answering = self.engine_of(self.spark_session(engine))
-            return spark_frame(answering, reading, question_of(str(data))), str(data), version
-        path = Path(data).resolve()
-        frame, version = _spark_table(self.spark_session(engine), path, at)
-        return frame, str(path), version
-
-
-def _txn(scoring: Scoring) -> Txn:
-    from mlwarehouse.engines.base import Txn
-
-    return Txn(scoring.writer_id, 1)
-
-
-def _scoring(found: FoundModel, dataset: str, source_id: str, name: str | None, version: int | None) -> Scoring:
-    from mlwarehouse.udf import Scoring
-
-    return Scoring(
-        source_id=source_id,
-        dataset=dataset,
-        model_name=found.name,
-        model_version=found.version,
-        run_id=found.run_id,
-        input_table=name,
-        input_version=version,
-    )
-
-
-def _source_id(state: str | None, found: FoundModel, dataset: str) -> str:
-    """The same for the same state of a table, model and dataset; anything where no state is known."""
-    if state is None:
-        return uuid.uuid4().hex
-    text = "\0".join([state, found.package.digest, str(found.name), str(found.version), dataset])
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def _kept(predictor: Predictor, rows: Scorable, keep: Sequence[str] | bool) -> tuple[str, ...]:
@@ -273,7 +210,7 @@ def _predicted(
     signature = predictor.signature
     types = {f.name: arrow_type(f) for f in signature.inputs if not f.dims} if signature is not None else {}
     scored = score_batches(
-        rows.read(what.columns(predictor, rows.schema), batch_rows, types),
+        rows.read(what.columns(predictor.signature, rows.schema), batch_rows, types),
         predictor,
         scoring,
         what,
@@ -290,17 +227,3 @@ def _predicted(
             yield part
 
     return file_sized(watched())
-
-
-def _spark_table(session: SparkSession, path: Path, at: Any) -> tuple[Any, int | None]:
-    """A table by path as a Spark frame, and its Delta version."""
-    from mlwarehouse.engines.embedded_files import delta_version
-
-    if path.suffix in (".parquet", ".csv") and at is not None:
-        raise InvalidInputError(f"`{path}` is a file and has no version {at}; leave out `at`.")
-    if path.suffix == ".parquet":
-        return session.read.parquet(str(path)), None
-    if path.suffix == ".csv":
-        return session.read.csv(str(path), header=True, inferSchema=True), None
-    version = delta_version(path) if at is None else at
-    return session.read.format("delta").option("versionAsOf", version).load(str(path)), version

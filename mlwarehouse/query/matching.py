@@ -46,11 +46,11 @@ class Attribute:
 
     Attributes:
         name: Its name.
-        type: ``text`` or ``number``.
+        type: ``text``, ``number``, or ``texts``: those are asked for by ``<name>.<key>``.
     """
 
     name: str
-    type: Literal["text", "number"]
+    type: Literal["text", "number", "texts"]
 
 
 def matching(entries: Sequence[Entry[E]], filter_string: str, attributes: Sequence[Attribute]) -> list[Entry[E]]:
@@ -149,8 +149,12 @@ def _reader(node: exp.Expr, attributes: Mapping[str, Attribute]) -> tuple[Callab
     if parts[0] in _TAGS and len(parts) > 1:
         key = ".".join(parts[1:])
         return lambda _, tags: tags.get(key), "text"
+    several = attributes.get(parts[0])
+    if several is not None and several.type == "texts" and len(parts) > 1:
+        key = ".".join(parts[1:])
+        return lambda found, _: found[several.name].get(key), "text"
     word = ".".join(parts[1:] if parts[0] in _ATTRIBUTES and len(parts) > 1 else parts)
-    if word not in attributes:
+    if word not in attributes or attributes[word].type == "texts":
         raise FilterError(
             f"`{show(node)}` can't be asked here; there are {', '.join(attributes)} and tags.<key>."
             f"{did_you_mean(word, [*attributes, 'tags'])}"

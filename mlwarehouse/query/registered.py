@@ -18,6 +18,7 @@ from mlwarehouse.query.comparing import FOR_TEXT, PATTERNS, SIGNS
 from mlwarehouse.query.conditions import COMPARISONS, NAMES
 from mlwarehouse.query.dialect import parse_expression
 from mlwarehouse.query.fields import Attribute
+from mlwarehouse.query.registered_needs import needs_of
 from mlwarehouse.query.values import Value, compare_time, read_value, show
 
 Subject = Literal["models", "versions"]
@@ -69,6 +70,7 @@ class RegisteredQuestion:
         parameters: Values of its ``$`` marks.
         on_names: The same condition over ``model_name``, where it and the order look at nothing else.
         order: Terms of an `ORDER BY`.
+        needs: Conditions over the rows of `registry_events`: what is found has, for each, one such row.
     """
 
     where: str
@@ -76,6 +78,7 @@ class RegisteredQuestion:
     parameters: dict[str, Any]
     on_names: str | None
     order: tuple[str, ...]
+    needs: tuple[str, ...]
 
 
 @dataclass
@@ -143,7 +146,9 @@ def registered_question(
     if not words.looks_further and not order:
         on_names = where.transform(_to_names).sql(dialect="duckdb")
     joins = words.joins()
-    return RegisteredQuestion(where.sql(dialect="duckdb"), joins, words.parameters, on_names, order)
+    tags = {alias: key for key, alias in words.tags.items()}
+    needs = needs_of(where, tags, words.parameters, words.bind)
+    return RegisteredQuestion(where.sql(dialect="duckdb"), joins, words.parameters, on_names, order, needs)
 
 
 def _to_names(node: exp.Expr) -> exp.Expr:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
 from mlwarehouse.engines.base import Engine, Reading
 from mlwarehouse.entities import ModelComment, ModelVersion, RegisteredModel
-from mlwarehouse.errors import NotFoundError
 from mlwarehouse.registry import names, rules
 from mlwarehouse.registry.archive import MODELS_AT_MOST
 from mlwarehouse.registry.differences import Difference, differences
 from mlwarehouse.registry.events import Event
+from mlwarehouse.registry.finding import MODELS, VERSIONS, Finder, Subject
 from mlwarehouse.registry.fold import ModelState, fold
 from mlwarehouse.registry.ledger import Ledger
 from mlwarehouse.registry.search import Page, Search, page_size, read_token, write_token
@@ -82,19 +82,8 @@ class Looking:
             NotFoundError: No such model, version or alias, or no version in the stage.
         """
         address = names.model_address(uri)
-        if address.version is not None:
-            return self.get_model_version(address.name, address.version)
-        if address.alias is not None:
-            return self.get_model_version_by_alias(address.name, address.alias)
         state = self._existing(address.name)
-        there = [v for v in state.versions.values() if address.stage is None or v.stage == address.stage]
-        if not there:
-            where = f" in stage {address.stage.value}" if address.stage is not None else ""
-            stages = ", ".join(sorted({f"{v.stage}" for v in state.versions.values()})) or "no stage at all"
-            raise NotFoundError(
-                f"Registered model `{address.name}` has no version{where}; it has versions in {stages}."
-            )
-        return state.model_version(max(v.version for v in there))
+        return state.model_version(rules.meant(state, address))
 
     def search_model_versions(
         self, search: Search = _ALL, *, max_results: int | None = None, page_token: str | None = None
@@ -214,31 +203,30 @@ class Looking:
                 yield state.model_version(number)
 
     def _versions_by_views(self, search: Search, size: int | None, page_token: str | None) -> Page[ModelVersion]:
-        rows, token = self._chosen("v.name, v.version", "model_versions AS v", search, size, page_token)
+        rows, token = self._chosen(VERSIONS, search, size, page_token, {"name": str, "version": int})
         states = self._ledger.states(sorted({r["name"] for r in rows}))
         # A version that was deleted between the two questions isn't in the states any more.
         found = [(states[r["name"]], r["version"]) for r in rows if r["name"] in states]
         return Page((s.model_version(number) for s, number in found if number in s.versions), token)
 
     def _models_by_views(self, search: Search, size: int | None, page_token: str | None) -> Page[RegisteredModel]:
-        rows, token = self._chosen("m.name", "registered_models AS m", search, size, page_token)
+        rows, token = self._chosen(MODELS, search, size, page_token, {"name": str})
         states = self._ledger.states(sorted(r["name"] for r in rows))
         found = [states[r["name"]] for r in rows if r["name"] in states]
         return Page((s.registered_model() for s in found if s.exists), token)
 
     def _chosen(
-        self, columns: str, view: str, search: Search, size: int | None, page_token: str | None
+        self, subject: Subject, search: Search, size: int | None, page_token: str | None, form: Mapping[str, type]
     ) -> tuple[list[dict[str, Any]], str | None]:
-        place = read_token(page_token, {"offset": int}) or {"offset": 0}
-        last = ("v.name", "v.version DESC") if "version" in columns else ("m.name",)
-        order = ", ".join((*search.order, *last))
-        limit = "" if size is None else f" LIMIT {size + 1}"
-        rows = self._engine.query(
-            f"SELECT {columns} FROM {view} {search.joins} WHERE {search.where} ORDER BY {order}{limit} "
-            f"OFFSET {int(place['offset'])}",
-            reading=self._reading,
-            parameters=search.parameters,
-        ).to_pylist()
+        """What tells the entries of a page, and its token."""
+        finder, more = Finder(self._engine, self._reading), None if size is None else size + 1
+        if search.order:
+            offset = int((read_token(page_token, {"offset": int}) or {"offset": 0})["offset"])
+            rows = finder.in_order(subject, search, offset, more)
+            next_place: dict[str, Any] = {"offset": offset + (size or 0)}
+        else:
+            rows = finder.by_name(subject, search, read_token(page_token, form), more)
+            next_place = rows[size - 1] if size is not None and len(rows) > size else {}
         if size is None or len(rows) <= size:
             return rows, None
-        return rows[:size], write_token({"offset": place["offset"] + size})
+        return rows[:size], write_token(next_place)

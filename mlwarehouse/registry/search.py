@@ -26,6 +26,7 @@ class Search:
         parameters: Values of its ``$`` marks.
         on_names: The same condition over ``model_name``, where it looks at nothing else; then no view is asked.
         order: Terms of an `ORDER BY`; without any it is by name, and of each model the newest version first.
+        needs: Conditions over the rows of `registry_events`; what is found has, for each of them, one such row.
     """
 
     where: str = "true"
@@ -33,6 +34,7 @@ class Search:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     on_names: str | None = "true"
     order: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
 
 
 class Page(list[T]):

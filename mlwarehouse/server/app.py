@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -16,7 +15,7 @@ from starlette.routing import Route
 
 from mlwarehouse._version import __version__
 from mlwarehouse.errors import InvalidInputError
-from mlwarehouse.mlflow_api import CALLS, Call, MlflowStore, find_call
+from mlwarehouse.mlflow_api import Call, MlflowStore, call_path, find_call, methods_of
 from mlwarehouse.mlflow_api.checks import MOST_BODY_BYTES
 from mlwarehouse.server.answers import HEADERS, answer, guarded, refuse
 from mlwarehouse.server.files import ROUTES
@@ -26,8 +25,6 @@ MLFLOW_VERSION = "3.17.2"
 
 MOST_BYTES = 32 << 20
 """The longest body of a call that logs no file."""
-
-_PREFIX = re.compile(r"/(?:ajax-)?api/[23]\.0/(?:preview/)?mlflow/(?P<path>.*)")
 
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
@@ -71,12 +68,14 @@ async def _version(request: Request) -> Response:
 
 @guarded
 async def _call(request: Request) -> Response:
-    match = _PREFIX.fullmatch(request.url.path)
-    path = match["path"] if match else ""
-    call = find_call(request.method, path)
-    if call is None:
+    path = call_path(request.url.path) or ""
+    found = find_call(request.method, path)
+    if found is None:
         return _nobody(request, path)
+    call, named = found
     body = await _body(request, call)
+    if named:
+        body = {**(body if isinstance(body, dict) else {}), **named}
     return answer(await run_in_threadpool(call, request.app.state.store, body))
 
 
@@ -110,7 +109,7 @@ async def _body(request: Request, call: Call) -> Any:
 
 def _nobody(request: Request, path: str) -> Response:
     """The answer to what no call is for. Never a fault of the server: clients would ask again for minutes."""
-    methods = sorted({call.method for call in CALLS if call.path == path})
+    methods = methods_of(path)
     if methods:
         return refuse("BAD_REQUEST", f"`{path}` is asked by {' or '.join(methods)}, not {request.method}.", 405)
     if path or request.url.path.startswith(("/api/", "/ajax-api/", "/v1/")):

@@ -50,6 +50,8 @@ def serve(warehouse: Warehouse, *, host: str, port: int, is_open: bool = False, 
         raise InvalidInputError(
             f"The server can't listen at `{host}`, port {port}: {error.strerror}. Choose others by --host and --port."
         ) from error
+    # Answers are small, and a client waits for each. asyncio does this only for sockets that say their protocol.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     with listening:
         app = create_app(MlflowStore(warehouse, artifact_root=PROXIED))
         # One process: its threads share what is held in memory. Its own log says what fails.

@@ -13,6 +13,7 @@ from mlwarehouse.tables.artifacts import ARTIFACT_EVENTS
 from mlwarehouse.tables.audit import AUDIT
 from mlwarehouse.tables.experiments import EXPERIMENT_EVENTS
 from mlwarehouse.tables.inputs import INPUT_EVENTS
+from mlwarehouse.tables.logged_models import LOGGED_MODEL_EVENTS
 from mlwarehouse.tables.metrics import METRICS
 from mlwarehouse.tables.params import PARAM_EVENTS
 from mlwarehouse.tables.predictions import LABELS, PREDICTION_INPUTS, PREDICTIONS
@@ -29,6 +30,7 @@ TABLES: tuple[TableSpec, ...] = (
     TAG_EVENTS,
     ARTIFACT_EVENTS,
     INPUT_EVENTS,
+    LOGGED_MODEL_EVENTS,
     REGISTRY_EVENTS,
     PREDICTIONS,
     PREDICTION_INPUTS,
@@ -47,6 +49,7 @@ __all__ = [
     "EXPERIMENT_EVENTS",
     "INPUT_EVENTS",
     "LABELS",
+    "LOGGED_MODEL_EVENTS",
     "METRICS",
     "PARAM_EVENTS",
     "PREDICTIONS",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlwarehouse.errors import InvalidInputError
+from mlwarehouse.udf.shipping import is_connect
 
 if TYPE_CHECKING:
     from pyspark import Accumulator
@@ -50,7 +51,7 @@ class Counters:
 
 def counters_of(spark: SparkSession) -> Counters | None:
     """New counters of a session; None where it is one of Spark Connect, which has none."""
-    return None if type(spark).__module__.startswith("pyspark.sql.connect") else Counters(spark)
+    return None if is_connect(spark) else Counters(spark)
 
 
 def read_counts(counters: Counters | None) -> Counts:

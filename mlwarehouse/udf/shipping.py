@@ -30,10 +30,15 @@ def archive_name(digest: str) -> str:
     return f"mlwarehouse-model-{digest}.zip"
 
 
+def is_connect(spark: SparkSession) -> bool:
+    """Whether a session is one of Spark Connect."""
+    return type(spark).__module__.startswith("pyspark.sql.connect")
+
+
 def ship(spark: SparkSession, package: ModelPackage) -> None:
     """Send a package to the session's executors; the same package again is nothing new."""
     archive = _pack(package)
-    if type(spark).__module__.startswith("pyspark.sql.connect"):
+    if is_connect(spark):
         spark.addArtifacts(str(archive), archive=True)
     else:
         # A classic session has no artifacts of its own; its context serves the file to every executor.

@@ -11,9 +11,10 @@ import numpy as np
 import pyarrow as pa
 
 from mlwarehouse.errors import ModelError
-from mlwarehouse.models import Predictor
+from mlwarehouse.models import Predictor, Signature
 from mlwarehouse.tables import PREDICTION_INPUTS, PREDICTIONS
 from mlwarehouse.udf.bad_rows import OnError
+from mlwarehouse.udf.batch_size import BatchSize
 from mlwarehouse.udf.predicting import check_columns, try_rows
 from mlwarehouse.udf.score import Scoring
 from mlwarehouse.udf.score_rows import check_names, long_rows, row_keys, row_times
@@ -42,22 +43,22 @@ class What:
     time: str | None = None
     keep: tuple[str, ...] = ()
 
-    def columns(self, predictor: Predictor, schema: pa.Schema) -> list[str] | None:
+    def columns(self, signature: Signature | None, schema: pa.Schema) -> list[str] | None:
         """The columns that are needed of a table; None where a model without a signature takes all.
 
         Raises:
             SignatureError: One that the model needs is missing, or has another type.
             InvalidInputError: One of the others is missing.
         """
-        self.check(predictor, schema)
-        if predictor.signature is None:
+        self.check(signature, schema)
+        if signature is None:
             return None
-        wanted = [f.name for f in predictor.signature.inputs if f.name in schema.names]
+        wanted = [f.name for f in signature.inputs if f.name in schema.names]
         return list(dict.fromkeys([self.key, *([self.time] if self.time else []), *wanted, *self.keep]))
 
-    def check(self, predictor: Predictor, schema: pa.Schema) -> None:
+    def check(self, signature: Signature | None, schema: pa.Schema) -> None:
         """See that a table has all columns; raises as `columns` does."""
-        check_columns(predictor.signature, schema)
+        check_columns(signature, schema)
         check_names(schema, [self.key], "to name rows by")
         check_names(schema, [self.time] if self.time else [], "to take the rows' times from")
         check_names(schema, self.keep, "to keep")
@@ -100,6 +101,7 @@ def score_batches(
     now: dt.datetime,
     tally: Tally,
     batch_rows: int = BATCH_ROWS,
+    size: BatchSize | None = None,
     on_error: OnError = "raise",
 ) -> Iterator[tuple[pa.Table, pa.Table | None]]:
     """Predict batch after batch.
@@ -112,6 +114,7 @@ def score_batches(
         now: The time of the scoring.
         tally: Is brought up to date with each batch.
         batch_rows: At most so many rows are given to the model at once, and fewer where they are large.
+        size: How many of these at once, see `try_rows`; None means all.
         on_error: What becomes of rows that the model fails on.
 
     Yields:
@@ -135,7 +138,7 @@ def score_batches(
             per_row["event_at"] = row_times(rows, what.time)
         given = rows if predictor.signature is not None else rows.drop_columns([what.key])
         begun = time.perf_counter()
-        made = try_rows(predictor, given, on_error=on_error)
+        made = try_rows(predictor, given, size=size, on_error=on_error)
         constants["latency_us"] = (time.perf_counter() - begun) * 1e6 / rows.num_rows
         found = made.outputs
         if found is None:

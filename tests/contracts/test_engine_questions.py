@@ -139,6 +139,16 @@ def test_an_overlay_is_seen_beside_what_is_committed(subject, rows):
     assert count(subject.engine) == 1
 
 
+def test_rows_stand_in_place_of_a_tables_own(subject, rows):
+    whole = TABLES_BY_NAME["probe"].arrow_schema()
+    subject.append(rows(3))
+    others = pa.Table.from_pylist(rows(2, name=["other 1", "other 2"]).to_pylist(), schema=whole)
+    answer = subject.engine.query("SELECT name FROM probe ORDER BY name", reading=Reading(instead={"probe": others}))
+    assert names(answer) == ["other 1", "other 2"]
+    assert count(subject.engine, instead={"probe": others.slice(0, 0)}) == 0
+    assert count(subject.engine) == 3
+
+
 def test_a_commit_is_seen_by_a_reader_that_has_looked_before(subject, rows):
     reader = subject.another()
     assert count(reader) == 0

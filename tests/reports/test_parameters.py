@@ -55,7 +55,7 @@ def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
 def test_a_report_is_what_its_header_says(spec: ReportSpec) -> None:
     tree = parse_select(spec.sql)
     assert free_tables(tree) == set(spec.depends)
-    assert set(spec.depends) - {"predictions"} <= {*VIEWS, *REPORTS}
+    assert set(spec.depends) - {"predictions", "prediction_inputs"} <= {*VIEWS, *REPORTS}
     assert marks_of(tree) == {p.name for p in spec.parameters}
     assert {type(node).__name__ for node in tree.walk() if type(node) not in ALLOWED} == set()
     assert all(isinstance(node.this, str) for node in tree.find_all(exp.Placeholder))

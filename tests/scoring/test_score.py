@@ -71,6 +71,30 @@ def test_what_the_warehouse_holds_is_scored_by_name_and_by_question(warehouse):
         warehouse.score("SELECT * FROM metricz", MODEL, key="id", dataset="no")
 
 
+def test_labels_come_from_every_kind_of_rows_and_are_about_outputs_that_there_are(warehouse, rows, tmp_path):
+    frame = rows.head(4).assign(flag=[True, False, None, True], kind=pd.Categorical(["x", "y", "x", None]))
+    frame.to_parquet(tmp_path / "truth.parquet")
+    assert warehouse.log_labels(tmp_path / "truth.parquet", dataset="told", key="id", label="kind") == 4
+    assert (
+        warehouse.log_labels(frame.head(2).astype({"flag": bool}), dataset="told", key="id", label="flag", output="o")
+        == 2
+    )
+    known = warehouse.sql(
+        "SELECT row_key, value, text FROM latest_labels WHERE dataset = 'told' ORDER BY output, row_key"
+    )
+    assert known.fillna("").values.tolist() == [
+        ["r0", 1.0, ""], ["r1", 0.0, ""], ["r0", "", "x"], ["r1", "", "y"], ["r2", "", "x"],
+    ]  # fmt: skip
+    warehouse.score(rows.head(2), MODEL, key="id", dataset="told-scored")
+    with pytest.raises(InvalidInputError, match=r"say `output` as one of prediction.*Did you mean `prediction`"):
+        warehouse.log_labels(rows, dataset="told-scored", key="id", label="a", output="predictions")
+    with pytest.raises(InvalidInputError, match=r"no column `aa`.*Did you mean `a`"):
+        warehouse.log_labels(rows, dataset="told-scored", key="id", label="aa")
+    when = rows.head(1).assign(when=pd.Timestamp("2026-01-01"))
+    with pytest.raises(InvalidInputError, match="is timestamp"):
+        warehouse.log_labels(when, dataset="told-scored", key="id", label="when")
+
+
 def test_a_table_of_the_warehouse_is_scored_once_for_each_version(warehouse, rows, tmp_path):
     import torch
 
@@ -82,12 +106,10 @@ def test_a_table_of_the_warehouse_is_scored_once_for_each_version(warehouse, row
     for table in ("predictions", "labels"):
         warehouse.log_labels(rows.head(5), dataset="rescored", key="id", label="a", output=table)
     version = warehouse.versions()["labels"]
-    first = warehouse.score("labels", logged.model_uri, key="row_key", dataset="labels-again", at=version - 1)
-    assert first.n_rows == 5
-    assert (
-        warehouse.score("labels", logged.model_uri, key="row_key", dataset="labels-again", at=version - 1).n_rows == 0
-    )
-    assert warehouse.score("labels", logged.model_uri, key="row_key", dataset="labels-again").n_rows == 10
+    n = int(warehouse.sql("SELECT count(*) AS n FROM labels").n[0])
+    for at, expected in ((version - 1, n - 5), (version - 1, 0), (None, n), (version, 0)):
+        scored = warehouse.score("labels", logged.model_uri, key="row_key", dataset="labels-again", at=at)
+        assert scored.n_rows == expected
     told = warehouse.sql("SELECT DISTINCT input_table, input_version FROM predictions WHERE dataset = 'labels-again'")
     assert sorted(told.input_version) == [version - 1, version]
     assert set(told.input_table) == {"labels"}

@@ -117,27 +117,6 @@ def test_an_artifact_location_is_the_clients_own(server: Server, new_name: Calla
         assert (status, answer["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
 
 
-def test_a_server_that_starts_anew_goes_on(tmp_path: Path) -> None:
-    first = start(tmp_path / "wh")
-    run_id = first.run(run_name="one")
-    first.post("runs/set-tag", run_id=run_id, key="t", value="first")
-    first.post("runs/log-parameter", run_id=run_id, key="p", value="1")
-    first.post("runs/log-metric", run_id=run_id, key="m", value=1.0, timestamp=1_772_366_400_000)
-    first.kill()
-    second = start(tmp_path / "wh")
-    # At once, so that both would be in one batch: what the second one writes is later all the same.
-    second.post("runs/set-tag", run_id=run_id, key="t", value="second")
-    status, answer = second.ask("POST", "runs/log-parameter", {"run_id": run_id, "key": "p", "value": "2"})
-    assert (status, "Changing param values" in answer["message"]) == (400, True)
-    second.post("runs/update", run_id=run_id, status="FINISHED", end_time=1_772_366_500_000)
-    second.stop()
-    warehouse = Warehouse(tmp_path / "wh")
-    run = warehouse.get_run(run_id)
-    assert (run.info.status, run.info.end_time) == ("FINISHED", 1_772_366_500_000)
-    assert (run.data.params, run.data.metrics, run.data.tags["t"]) == ({"p": "1"}, {"m": 1.0}, "second")
-    warehouse.close()
-
-
 def test_what_others_on_the_machine_log_is_seen_at_once(tmp_path: Path) -> None:
     server = start(tmp_path / "wh")
     run_id = server.run()

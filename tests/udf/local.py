@@ -20,7 +20,7 @@ def scored(rows, package, *, key="id", scoring=SCORING, batch_rows=BATCH_ROWS, t
     """All rows of `predictions`, or with `keep` also those of `prediction_inputs`."""
     table = pa.Table.from_pandas(rows, preserve_index=False) if isinstance(rows, pd.DataFrame) else pa.table(rows)
     predictor, what = load_predictor(package.folder), What(key, **more)
-    what.columns(predictor, table.schema)
+    what.columns(predictor.signature, table.schema)
     parts = score_batches(
         table.to_batches(), predictor, scoring, what,
         now=NOON, tally=tally or Tally(), batch_rows=batch_rows, on_error=on_error,
