@@ -66,11 +66,12 @@ class Collected:
         status: str,
         started_at: int,
         ended_at: int | None,
+        deleted_at: int | None = None,
         user: str | None = None,
         parent_run_id: str | None = None,
     ) -> None:
         """Add a run; times in microseconds since the epoch."""
-        row = (run_id, experiment, name, user, status, started_at, ended_at, None, parent_run_id)
+        row = (run_id, experiment, name, user, status, started_at, ended_at, deleted_at, parent_run_id)
         _append(self._runs, row)
 
     def params(self, run_id: str, given: Mapping[str, str]) -> None:

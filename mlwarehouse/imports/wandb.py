@@ -8,8 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlwarehouse.errors import InvalidInputError
@@ -27,12 +27,18 @@ NO_PROJECT = "uncategorized"
 """The project of runs that name none, in W&B's own words."""
 
 
+BATCH_POINTS = 1_000_000
+"""A batch ends with the run that brings it to more points."""
+
+HEAD_BYTES = 4 * 1024 * 1024
+"""The record that says what a run is stands near the beginning."""
+
+
 @dataclass
 class _Run:
     """A run as its files tell it."""
 
     run_id: str = ""
-    project: str = NO_PROJECT
     name: str | None = None
     user: str | None = None
     config: dict[str, str] = field(default_factory=dict)
@@ -61,13 +67,44 @@ class Wandb:
     oddities: list[Oddity] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        """Read all runs: a run may have several files."""
-        self._runs: dict[str, _Run] = {}
-        digests: dict[bytes, str] = {}
+        """Look which runs there are: a run may have several files, all of one name."""
+        self._groups: dict[str, list[str]] = {}
         paths = [entry.path for _, entry in files_below(self.place, []) if entry.name.endswith(".wandb")]
         # The copy or link of the last run is looked at behind what it is a copy of.
         for path in sorted(paths, key=lambda p: ("latest-run" in p, Path(p).parent.name)):
-            self.total += 1
+            self._groups.setdefault(Path(path).name, []).append(path)
+        self.total = len(paths)
+        self._projects: dict[str, str] = {}
+        self._runs: dict[str, _Run] = {}
+        self._seen: set[str] = set()
+
+    def experiments(self) -> Sequence[SourceExperiment]:
+        """See `Source.experiments`."""
+        for name, paths in self._groups.items():
+            self._projects[name] = next(filter(None, map(_project_of, paths)), NO_PROJECT)
+        return [SourceExperiment(p, None, p) for p in sorted(set(self._projects.values()))]
+
+    def models(self) -> Sequence[SourceModel]:
+        """See `Source.models`."""
+        return ()
+
+    def batches(self) -> Iterator[Batch]:
+        """See `Source.batches`."""
+        batch, n_done = Collected(), 0
+        for name, paths in self._groups.items():
+            for run in self._load(paths):
+                self._add(run, self._projects[name], batch)
+            n_done += len(paths)
+            if batch.n_points > BATCH_POINTS:
+                yield batch.batch(n_done)
+                batch, n_done = Collected(), 0
+        yield batch.batch(n_done)
+
+    def _load(self, paths: Sequence[str]) -> Collection[_Run]:
+        """The run that files of one name are of; where they are copies gone wrong, several."""
+        self._runs = {}
+        digests: dict[bytes, str] = {}
+        for path in paths:
             try:
                 content = Path(path).read_bytes()
             except OSError as error:
@@ -82,52 +119,45 @@ class Wandb:
             else:
                 digests[digest] = path
                 self._read(path, content)
-
-    def experiments(self) -> Sequence[SourceExperiment]:
-        """See `Source.experiments`."""
-        return [SourceExperiment(p, None, p) for p in sorted({run.project for run in self._runs.values()})]
-
-    def models(self) -> Sequence[SourceModel]:
-        """See `Source.models`."""
-        return ()
-
-    def batches(self) -> Iterator[Batch]:
-        """See `Source.batches`."""
-        batch = Collected()
+        runs = [run for run in self._runs.values() if run.run_id not in self._seen]
         for run in self._runs.values():
-            start = run.start if run.start is not None else (run.last or 0.0)
-            end = None if run.exit_code is None else max(run.last or start, start + (run.runtime or 0.0))
-            status = "RUNNING" if run.exit_code is None else "FAILED" if run.exit_code else "FINISHED"
-            if run.exit_code is None:
-                detail = "its file doesn't say how it ended; it is RUNNING here"
-                self.oddities.append(Oddity("run without an end", run.places[-1], detail))
-            batch.run(
-                run.run_id,
-                run.project,
-                name=run.name,
-                user=run.user,
-                status=status,
-                started_at=microseconds(start),
-                ended_at=None if end is None else microseconds(end),
-            )
-            logged = {key for key, *_ in run.points}
-            tags = dict(run.tags)
-            tags |= {f"wandb.summary.{k}": v for k, v in run.summary.items() if k not in logged and k[:1] != "_"}
-            if run.labels:
-                tags["wandb.tags"] = json.dumps(run.labels)
-            batch.params(run.run_id, run.config)
-            batch.tags(run.run_id, tags)
-            for key, step, number, at in run.points:
-                batch.point(run.run_id, key, step, number, microseconds(start if at is None else at))
-            for folder in run.folders:
-                add_files(batch.files, folder, run.run_id, self.oddities)
-            for what, n in run.left_out.items():
-                self.oddities.append(Oddity(f"{what} left out", run.places[0], f"{n:,} of them"))
-        whole = batch.batch(self.total)
-        pairs = zip(batch.files["run_id"], batch.files["path"], strict=True)
+            if run.run_id in self._seen:
+                detail = f"run {run.run_id} came with a file of another name; this one was left out"
+                self.oddities.append(Oddity("run twice", run.places[0], detail))
+            self._seen.add(run.run_id)
+        return runs
+
+    def _add(self, run: _Run, project: str, batch: Collected) -> None:
+        start = run.start if run.start is not None else (run.last or 0.0)
+        end = None if run.exit_code is None else max(run.last or start, start + (run.runtime or 0.0))
+        status = "RUNNING" if run.exit_code is None else "FAILED" if run.exit_code else "FINISHED"
+        if run.exit_code is None:
+            detail = "its file doesn't say how it ended; it is RUNNING here"
+            self.oddities.append(Oddity("run without an end", run.places[-1], detail))
+        batch.run(
+            run.run_id,
+            project,
+            name=run.name,
+            user=run.user,
+            status=status,
+            started_at=microseconds(start),
+            ended_at=None if end is None else microseconds(end),
+        )
+        logged = {key for key, *_ in run.points}
+        tags = dict(run.tags)
+        tags |= {f"wandb.summary.{k}": v for k, v in run.summary.items() if k not in logged and k[:1] != "_"}
+        if run.labels:
+            tags["wandb.tags"] = json.dumps(run.labels)
+        batch.params(run.run_id, run.config)
+        batch.tags(run.run_id, tags)
+        for key, step, number, at in run.points:
+            batch.point(run.run_id, key, step, number, microseconds(start if at is None else at))
         # Of a run with several folders, a file of the last one.
-        last = {pair: n for n, pair in enumerate(pairs)}
-        yield replace(whole, files=whole.files.take(sorted(last.values())))
+        for n, folder in enumerate(run.folders):
+            later = {path for other in run.folders[n + 1 :] for path, _ in files_below(other, [])}
+            add_files(batch.files, folder, run.run_id, self.oddities, is_wanted=_outside(later))
+        for what, n in run.left_out.items():
+            self.oddities.append(Oddity(f"{what} left out", run.places[0], f"{n:,} of them"))
 
     def _read(self, path: str, content: bytes) -> None:
         # Records before the run's own are few; they wait in a run of their own.
@@ -181,8 +211,6 @@ class Wandb:
         for each in fields(record, part.start, part.end):
             if each.number == 2:
                 run.user = text(record, each) or run.user
-            elif each.number == 3:
-                run.project = text(record, each) or run.project
             elif each.number == 4:
                 _take_config(record, each, run)
             elif each.number == 8:
@@ -204,6 +232,26 @@ class Wandb:
             elif each.number in _TAGS and each.kind == 2:
                 run.tags[_TAGS[each.number]] = text(record, each)
         return run
+
+
+def _outside(taken: set[str]) -> Callable[[str], bool]:
+    return lambda path: path not in taken
+
+
+def _project_of(path: str) -> str | None:
+    """The project that a file's run is of; None where it can't be told."""
+    try:
+        with Path(path).open("rb") as file:
+            head = file.read(HEAD_BYTES)
+        for record in records(head):
+            for part in fields(record):
+                if part.number == _RUN:
+                    found = (text(record, p) for p in fields(record, part.start, part.end) if p.number == 3)
+                    return next(found, None) or None
+    except (OSError, LogError, ProtobufError):
+        # It is told where the file is read.
+        return None
+    return None
 
 
 def _items(record: bytes, part: Field, number: int) -> Iterator[tuple[str, str, bool]]:
