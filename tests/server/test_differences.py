@@ -175,7 +175,7 @@ def without_nothing(body: Any) -> Any:
 
 
 @settings(
-    max_examples=15,
+    max_examples=10,
     deadline=None,
     derandomize=True,
     phases=[Phase.generate],
