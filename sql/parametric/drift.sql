@@ -33,21 +33,19 @@ WITH places AS (
         model_name,
         model_version,
         model_digest,
-        dataset,
+        reference_of,
         kind,
         feature,
-        window_start,
         number,
         FLOOR(
             (
                 RANK() OVER (
-                    PARTITION BY
-                        model_name, model_version, model_digest, dataset, kind, feature, window_start
+                    PARTITION BY model_name, model_version, model_digest, reference_of, kind, feature
                     ORDER BY number
                 ) - 1
             ) * CAST(10 AS DOUBLE)
             / COUNT(*) OVER (
-                PARTITION BY model_name, model_version, model_digest, dataset, kind, feature, window_start
+                PARTITION BY model_name, model_version, model_digest, reference_of, kind, feature
             )
         ) + 1 AS place
     FROM compared
@@ -60,10 +58,9 @@ deciles AS (
         model_name,
         model_version,
         model_digest,
-        dataset,
+        reference_of,
         kind,
         feature,
-        window_start,
         MAX(CASE WHEN place = 1 THEN number END) AS e1,
         MAX(CASE WHEN place = 2 THEN number END) AS e2,
         MAX(CASE WHEN place = 3 THEN number END) AS e3,
@@ -74,7 +71,7 @@ deciles AS (
         MAX(CASE WHEN place = 8 THEN number END) AS e8,
         MAX(CASE WHEN place = 9 THEN number END) AS e9
     FROM places
-    GROUP BY model_name, model_version, model_digest, dataset, kind, feature, window_start
+    GROUP BY model_name, model_version, model_digest, reference_of, kind, feature
 ),
 
 binned AS (
@@ -82,6 +79,7 @@ binned AS (
         compared.model_name,
         compared.model_version,
         compared.model_digest,
+        compared.reference_of,
         compared.dataset,
         compared.kind,
         compared.feature,
@@ -109,10 +107,54 @@ binned AS (
             compared.model_name IS NOT DISTINCT FROM deciles.model_name
             AND compared.model_version IS NOT DISTINCT FROM deciles.model_version
             AND compared.model_digest = deciles.model_digest
-            AND compared.dataset = deciles.dataset
+            AND compared.reference_of = deciles.reference_of
             AND compared.kind = deciles.kind
             AND compared.feature = deciles.feature
-            AND compared.window_start IS NOT DISTINCT FROM deciles.window_start
+),
+
+reference_bins AS (
+    SELECT
+        model_name,
+        model_version,
+        model_digest,
+        reference_of,
+        kind,
+        feature,
+        bin,
+        CAST(COUNT(*) AS DOUBLE) AS n
+    FROM binned
+    WHERE is_reference
+    GROUP BY model_name, model_version, model_digest, reference_of, kind, feature, bin
+),
+
+window_bins AS (
+    SELECT
+        model_name,
+        model_version,
+        model_digest,
+        reference_of,
+        dataset,
+        kind,
+        feature,
+        window_start,
+        bin,
+        CAST(COUNT(*) AS DOUBLE) AS n
+    FROM binned
+    WHERE NOT is_reference
+    GROUP BY model_name, model_version, model_digest, reference_of, dataset, kind, feature, window_start, bin
+),
+
+windows AS (
+    SELECT DISTINCT
+        model_name,
+        model_version,
+        model_digest,
+        reference_of,
+        dataset,
+        kind,
+        feature,
+        window_start
+    FROM window_bins
 ),
 
 counted AS (
@@ -120,27 +162,66 @@ counted AS (
         model_name,
         model_version,
         model_digest,
+        reference_of,
         dataset,
         kind,
         feature,
         window_start,
         bin,
-        CAST(COUNT(CASE WHEN NOT is_reference THEN 1 END) AS DOUBLE) AS n,
-        CAST(COUNT(CASE WHEN is_reference THEN 1 END) AS DOUBLE) AS n_reference
-    FROM binned
-    GROUP BY model_name, model_version, model_digest, dataset, kind, feature, window_start, bin
+        n,
+        CAST(0 AS DOUBLE) AS n_reference
+    FROM window_bins
+    UNION ALL
+    SELECT
+        windows.model_name,
+        windows.model_version,
+        windows.model_digest,
+        windows.reference_of,
+        windows.dataset,
+        windows.kind,
+        windows.feature,
+        windows.window_start,
+        reference_bins.bin,
+        CAST(0 AS DOUBLE) AS n,
+        reference_bins.n AS n_reference
+    FROM windows
+    INNER JOIN reference_bins
+        ON
+            windows.model_name IS NOT DISTINCT FROM reference_bins.model_name
+            AND windows.model_version IS NOT DISTINCT FROM reference_bins.model_version
+            AND windows.model_digest = reference_bins.model_digest
+            AND windows.reference_of = reference_bins.reference_of
+            AND windows.kind = reference_bins.kind
+            AND windows.feature = reference_bins.feature
+),
+
+summed AS (
+    SELECT
+        model_name,
+        model_version,
+        model_digest,
+        reference_of,
+        dataset,
+        kind,
+        feature,
+        window_start,
+        bin,
+        SUM(n) AS n,
+        SUM(n_reference) AS n_reference
+    FROM counted
+    GROUP BY model_name, model_version, model_digest, reference_of, dataset, kind, feature, window_start, bin
 ),
 
 totals AS (
     SELECT
         *,
         SUM(n) OVER (
-            PARTITION BY model_name, model_version, model_digest, dataset, kind, feature, window_start
+            PARTITION BY model_name, model_version, model_digest, reference_of, dataset, kind, feature, window_start
         ) AS total,
         SUM(n_reference) OVER (
-            PARTITION BY model_name, model_version, model_digest, dataset, kind, feature, window_start
+            PARTITION BY model_name, model_version, model_digest, reference_of, dataset, kind, feature, window_start
         ) AS total_reference
-    FROM counted
+    FROM summed
 ),
 
 shares AS (
@@ -162,6 +243,7 @@ by_bins AS (
         model_name,
         model_version,
         model_digest,
+        reference_of,
         dataset,
         kind,
         feature,
@@ -180,74 +262,138 @@ by_bins AS (
         ) AS chi2,
         COUNT(*) - 1 AS chi2_df
     FROM shares
-    GROUP BY model_name, model_version, model_digest, dataset, kind, feature, window_start
+    GROUP BY model_name, model_version, model_digest, reference_of, dataset, kind, feature, window_start
 ),
 
-stepped AS (
+reference_numbers AS (
     SELECT
         model_name,
         model_version,
         model_digest,
-        dataset,
+        reference_of,
         kind,
         feature,
-        window_start,
         number,
-        CAST(COUNT(CASE WHEN NOT is_reference THEN 1 END) AS DOUBLE) AS n,
-        CAST(COUNT(CASE WHEN is_reference THEN 1 END) AS DOUBLE) AS n_reference
+        CAST(COUNT(CASE WHEN is_reference THEN 1 END) AS DOUBLE) AS n
     FROM compared
     WHERE number IS NOT NULL
-    GROUP BY model_name, model_version, model_digest, dataset, kind, feature, window_start, number
+    GROUP BY model_name, model_version, model_digest, reference_of, kind, feature, number
 ),
 
-summed AS (
+reference_steps AS (
     SELECT
-        model_name,
-        model_version,
-        model_digest,
-        dataset,
-        kind,
-        feature,
-        window_start,
-        number,
-        n,
-        n_reference,
+        *,
         SUM(n) OVER (
-            PARTITION BY model_name, model_version, model_digest, dataset, kind, feature, window_start
+            PARTITION BY model_name, model_version, model_digest, reference_of, kind, feature
             ORDER BY number
             ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
         ) AS below,
-        SUM(n_reference) OVER (
-            PARTITION BY model_name, model_version, model_digest, dataset, kind, feature, window_start
-            ORDER BY number
-            ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
-        ) AS below_reference,
         SUM(n) OVER (
-            PARTITION BY model_name, model_version, model_digest, dataset, kind, feature, window_start
-        ) AS total,
-        SUM(n_reference) OVER (
-            PARTITION BY model_name, model_version, model_digest, dataset, kind, feature, window_start
-        ) AS total_reference
-    FROM stepped
+            PARTITION BY model_name, model_version, model_digest, reference_of, kind, feature
+        ) AS total
+    FROM reference_numbers
 ),
 
-by_numbers AS (
+reference_means AS (
     SELECT
         model_name,
         model_version,
         model_digest,
+        reference_of,
+        kind,
+        feature,
+        SUM(CASE WHEN ABS(number) < CAST('Infinity' AS DOUBLE) THEN n * number END)
+        / NULLIF(SUM(CASE WHEN ABS(number) < CAST('Infinity' AS DOUBLE) THEN n END), 0) AS mean
+    FROM reference_numbers
+    GROUP BY model_name, model_version, model_digest, reference_of, kind, feature
+),
+
+window_numbers AS (
+    SELECT
+        model_name,
+        model_version,
+        model_digest,
+        reference_of,
         dataset,
         kind,
         feature,
         window_start,
-        MAX(ABS(below / NULLIF(total, 0) - below_reference / NULLIF(total_reference, 0))) AS ks,
-        SQRT(MAX(total) * MAX(total_reference) / NULLIF(MAX(total) + MAX(total_reference), 0)) AS root,
-        SUM(CASE WHEN ABS(number) < CAST('Infinity' AS DOUBLE) THEN n * number END)
-        / NULLIF(SUM(CASE WHEN ABS(number) < CAST('Infinity' AS DOUBLE) THEN n END), 0) AS mean,
-        SUM(CASE WHEN ABS(number) < CAST('Infinity' AS DOUBLE) THEN n_reference * number END)
-        / NULLIF(SUM(CASE WHEN ABS(number) < CAST('Infinity' AS DOUBLE) THEN n_reference END), 0) AS mean_reference
-    FROM summed
-    GROUP BY model_name, model_version, model_digest, dataset, kind, feature, window_start
+        number,
+        CAST(COUNT(*) AS DOUBLE) AS n
+    FROM compared
+    WHERE NOT is_reference AND number IS NOT NULL
+    GROUP BY model_name, model_version, model_digest, reference_of, dataset, kind, feature, window_start, number
+),
+
+window_steps AS (
+    SELECT
+        *,
+        SUM(n) OVER (
+            PARTITION BY model_name, model_version, model_digest, reference_of, dataset, kind, feature, window_start
+            ORDER BY number
+            ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+        ) AS below,
+        SUM(n) OVER (
+            PARTITION BY model_name, model_version, model_digest, reference_of, dataset, kind, feature, window_start
+        ) AS total
+    FROM window_numbers
+),
+
+-- Between two of the window's numbers its function stays and the reference's only rises: the largest difference is at
+-- one of the window's numbers, or just below one.
+by_numbers AS (
+    SELECT
+        window_steps.model_name,
+        window_steps.model_version,
+        window_steps.model_digest,
+        window_steps.reference_of,
+        window_steps.dataset,
+        window_steps.kind,
+        window_steps.feature,
+        window_steps.window_start,
+        MAX(
+            GREATEST(
+                ABS(
+                    window_steps.below / window_steps.total
+                    - reference_steps.below / NULLIF(reference_steps.total, 0)
+                ),
+                ABS(
+                    (window_steps.below - window_steps.n) / window_steps.total
+                    - (reference_steps.below - reference_steps.n) / NULLIF(reference_steps.total, 0)
+                )
+            )
+        ) AS ks,
+        SQRT(
+            MAX(window_steps.total) * MAX(reference_steps.total)
+            / (MAX(window_steps.total) + MAX(reference_steps.total))
+        ) AS root,
+        SUM(
+            CASE
+                WHEN ABS(window_steps.number) < CAST('Infinity' AS DOUBLE) THEN window_steps.n * window_steps.number
+            END
+        )
+        / NULLIF(
+            SUM(CASE WHEN ABS(window_steps.number) < CAST('Infinity' AS DOUBLE) THEN window_steps.n END), 0
+        ) AS mean
+    FROM window_steps
+    INNER JOIN reference_steps
+        ON
+            window_steps.model_name IS NOT DISTINCT FROM reference_steps.model_name
+            AND window_steps.model_version IS NOT DISTINCT FROM reference_steps.model_version
+            AND window_steps.model_digest = reference_steps.model_digest
+            AND window_steps.reference_of = reference_steps.reference_of
+            AND window_steps.kind = reference_steps.kind
+            AND window_steps.feature = reference_steps.feature
+            AND window_steps.number = reference_steps.number
+    GROUP BY
+        window_steps.model_name,
+        window_steps.model_version,
+        window_steps.model_digest,
+        window_steps.reference_of,
+        window_steps.dataset,
+        window_steps.kind,
+        window_steps.feature,
+        window_steps.window_start
 ),
 
 -- Twenty terms of the alternating series are exact to 1e-12 from 0.2 on; below it the chance is 1 to as much.
@@ -304,7 +450,7 @@ SELECT
     by_bins.missing,
     by_bins.missing_reference,
     tested.mean,
-    tested.mean_reference,
+    reference_means.mean AS mean_reference,
     by_bins.psi,
     -- Rounding makes a little less than 0 of nothing.
     SQRT(GREATEST(by_bins.divergence, 0.0)) AS js_distance,
@@ -320,10 +466,19 @@ LEFT JOIN tested
         by_bins.model_name IS NOT DISTINCT FROM tested.model_name
         AND by_bins.model_version IS NOT DISTINCT FROM tested.model_version
         AND by_bins.model_digest = tested.model_digest
+        AND by_bins.reference_of = tested.reference_of
         AND by_bins.dataset = tested.dataset
         AND by_bins.kind = tested.kind
         AND by_bins.feature = tested.feature
         AND by_bins.window_start IS NOT DISTINCT FROM tested.window_start
+LEFT JOIN reference_means
+    ON
+        by_bins.model_name IS NOT DISTINCT FROM reference_means.model_name
+        AND by_bins.model_version IS NOT DISTINCT FROM reference_means.model_version
+        AND by_bins.model_digest = reference_means.model_digest
+        AND by_bins.reference_of = reference_means.reference_of
+        AND by_bins.kind = reference_means.kind
+        AND by_bins.feature = reference_means.feature
 ORDER BY
     by_bins.psi DESC,
     by_bins.model_name, by_bins.model_version, by_bins.model_digest, by_bins.dataset, by_bins.kind, by_bins.feature, by_bins.window_start

@@ -1,14 +1,15 @@
 -- purpose: Values of inputs and outputs in windows, beside those that the parameter `reference` means.
--- grain: One value of one scored row, once as itself and once for each window that it is the reference of.
+-- grain: One value of one scored row, of a window or of a reference.
 -- depends: predictions, prediction_inputs
 -- column model_name: The registered model, or null.
 -- column model_version: Its version, or null.
 -- column model_digest: The model package's digest.
--- column dataset: The dataset that is compared.
+-- column reference_of: The dataset whose reference it is compared with; empty where all have the same.
+-- column dataset: The dataset.
 -- column kind: `input` or `output`.
 -- column feature: The input column, or the output.
--- column window_start: The window that is compared, or null for one of all.
--- column is_reference: Whether the value is of the reference, or of the window.
+-- column window_start: The window that it is in, or null for one of all.
+-- column is_reference: Whether the value is of the reference, or of a window that is compared.
 -- column number: The value as a number; null where it is missing, NaN, or text.
 -- column text: The value as text, where it isn't a number.
 
@@ -81,53 +82,18 @@ placed AS (
                 )
         END AS is_reference
     FROM chosen
-),
-
-windows AS (
-    SELECT DISTINCT
-        model_name,
-        model_version,
-        model_digest,
-        dataset,
-        kind,
-        feature,
-        window_start
-    FROM placed
-    WHERE NOT is_reference
 )
 
 SELECT
     model_name,
     model_version,
     model_digest,
+    CASE WHEN CAST($reference AS VARCHAR) IS NULL THEN dataset ELSE '' END AS reference_of,
     dataset,
     kind,
     feature,
     window_start,
-    FALSE AS is_reference,
+    is_reference,
     number,
     text
 FROM placed
-WHERE NOT is_reference
-UNION ALL
-SELECT
-    windows.model_name,
-    windows.model_version,
-    windows.model_digest,
-    windows.dataset,
-    windows.kind,
-    windows.feature,
-    windows.window_start,
-    TRUE AS is_reference,
-    placed.number,
-    placed.text
-FROM windows
-INNER JOIN placed
-    ON
-        windows.model_digest = placed.model_digest
-        AND windows.kind = placed.kind
-        AND windows.feature = placed.feature
-        AND COALESCE(windows.model_name, '') = COALESCE(placed.model_name, '')
-        AND COALESCE(windows.model_version, 0) = COALESCE(placed.model_version, 0)
-        AND (CAST($reference AS VARCHAR) IS NOT NULL OR windows.dataset = placed.dataset)
-WHERE placed.is_reference

@@ -75,75 +75,37 @@ WITH compared AS (
         AND window_start = MIN(window_start) OVER (PARTITION BY model_name, model_version, model_digest, dataset, kind, feature)
       END AS is_reference
     FROM chosen
-  ), windows AS (
-    SELECT DISTINCT
-      model_name,
-      model_version,
-      model_digest,
-      dataset,
-      kind,
-      feature,
-      window_start
-    FROM placed
-    WHERE
-      NOT is_reference
   )
   SELECT
     model_name,
     model_version,
     model_digest,
+    CASE WHEN CAST(:reference AS STRING) IS NULL THEN dataset ELSE '' END AS reference_of,
     dataset,
     kind,
     feature,
     window_start,
-    FALSE AS is_reference,
+    is_reference,
     number,
     text
   FROM placed
-  WHERE
-    NOT is_reference
-  UNION ALL
-  SELECT
-    windows.model_name,
-    windows.model_version,
-    windows.model_digest,
-    windows.dataset,
-    windows.kind,
-    windows.feature,
-    windows.window_start,
-    TRUE AS is_reference,
-    placed.number,
-    placed.text
-  FROM windows
-  INNER JOIN placed
-    ON windows.model_digest = placed.model_digest
-    AND windows.kind = placed.kind
-    AND windows.feature = placed.feature
-    AND COALESCE(windows.model_name, '') = COALESCE(placed.model_name, '')
-    AND COALESCE(windows.model_version, 0) = COALESCE(placed.model_version, 0)
-    AND (
-      NOT CAST(:reference AS STRING) IS NULL OR windows.dataset = placed.dataset
-    )
-  WHERE
-    placed.is_reference
 ), places AS (
   SELECT
     model_name,
     model_version,
     model_digest,
-    dataset,
+    reference_of,
     kind,
     feature,
-    window_start,
     number,
     FLOOR(
       (
         RANK() OVER (
-          PARTITION BY model_name, model_version, model_digest, dataset, kind, feature, window_start
+          PARTITION BY model_name, model_version, model_digest, reference_of, kind, feature
           ORDER BY number NULLS LAST
         ) - 1
       ) * CAST(10 AS DOUBLE) / COUNT(*) OVER (
-        PARTITION BY model_name, model_version, model_digest, dataset, kind, feature, window_start
+        PARTITION BY model_name, model_version, model_digest, reference_of, kind, feature
       )
     ) + 1 AS place
   FROM compared
@@ -154,10 +116,9 @@ WITH compared AS (
     model_name,
     model_version,
     model_digest,
-    dataset,
+    reference_of,
     kind,
     feature,
-    window_start,
     MAX(CASE WHEN place = 1 THEN number END) AS e1,
     MAX(CASE WHEN place = 2 THEN number END) AS e2,
     MAX(CASE WHEN place = 3 THEN number END) AS e3,
@@ -172,15 +133,15 @@ WITH compared AS (
     model_name,
     model_version,
     model_digest,
-    dataset,
+    reference_of,
     kind,
-    feature,
-    window_start
+    feature
 ), binned AS (
   SELECT
     compared.model_name,
     compared.model_version,
     compared.model_digest,
+    compared.reference_of,
     compared.dataset,
     compared.kind,
     compared.feature,
@@ -198,27 +159,120 @@ WITH compared AS (
     ON compared.model_name IS NOT DISTINCT FROM deciles.model_name
     AND compared.model_version IS NOT DISTINCT FROM deciles.model_version
     AND compared.model_digest = deciles.model_digest
-    AND compared.dataset = deciles.dataset
+    AND compared.reference_of = deciles.reference_of
     AND compared.kind = deciles.kind
     AND compared.feature = deciles.feature
-    AND compared.window_start IS NOT DISTINCT FROM deciles.window_start
-), counted AS (
+), reference_bins AS (
   SELECT
     model_name,
     model_version,
     model_digest,
+    reference_of,
+    kind,
+    feature,
+    bin,
+    CAST(COUNT(*) AS DOUBLE) AS n
+  FROM binned
+  WHERE
+    is_reference
+  GROUP BY
+    model_name,
+    model_version,
+    model_digest,
+    reference_of,
+    kind,
+    feature,
+    bin
+), window_bins AS (
+  SELECT
+    model_name,
+    model_version,
+    model_digest,
+    reference_of,
     dataset,
     kind,
     feature,
     window_start,
     bin,
-    CAST(COUNT(CASE WHEN NOT is_reference THEN 1 END) AS DOUBLE) AS n,
-    CAST(COUNT(CASE WHEN is_reference THEN 1 END) AS DOUBLE) AS n_reference
+    CAST(COUNT(*) AS DOUBLE) AS n
   FROM binned
+  WHERE
+    NOT is_reference
   GROUP BY
     model_name,
     model_version,
     model_digest,
+    reference_of,
+    dataset,
+    kind,
+    feature,
+    window_start,
+    bin
+), windows AS (
+  SELECT DISTINCT
+    model_name,
+    model_version,
+    model_digest,
+    reference_of,
+    dataset,
+    kind,
+    feature,
+    window_start
+  FROM window_bins
+), counted AS (
+  SELECT
+    model_name,
+    model_version,
+    model_digest,
+    reference_of,
+    dataset,
+    kind,
+    feature,
+    window_start,
+    bin,
+    n,
+    CAST(0 AS DOUBLE) AS n_reference
+  FROM window_bins
+  UNION ALL
+  SELECT
+    windows.model_name,
+    windows.model_version,
+    windows.model_digest,
+    windows.reference_of,
+    windows.dataset,
+    windows.kind,
+    windows.feature,
+    windows.window_start,
+    reference_bins.bin,
+    CAST(0 AS DOUBLE) AS n,
+    reference_bins.n AS n_reference
+  FROM windows
+  INNER JOIN reference_bins
+    ON windows.model_name IS NOT DISTINCT FROM reference_bins.model_name
+    AND windows.model_version IS NOT DISTINCT FROM reference_bins.model_version
+    AND windows.model_digest = reference_bins.model_digest
+    AND windows.reference_of = reference_bins.reference_of
+    AND windows.kind = reference_bins.kind
+    AND windows.feature = reference_bins.feature
+), summed AS (
+  SELECT
+    model_name,
+    model_version,
+    model_digest,
+    reference_of,
+    dataset,
+    kind,
+    feature,
+    window_start,
+    bin,
+    SUM(n) AS n,
+    SUM(n_reference) AS n_reference
+  FROM counted
+  GROUP BY
+    model_name,
+    model_version,
+    model_digest,
+    reference_of,
     dataset,
     kind,
     feature,
@@ -228,12 +282,12 @@ WITH compared AS (
   SELECT
     *,
     SUM(n) OVER (
-      PARTITION BY model_name, model_version, model_digest, dataset, kind, feature, window_start
+      PARTITION BY model_name, model_version, model_digest, reference_of, dataset, kind, feature, window_start
     ) AS total,
     SUM(n_reference) OVER (
-      PARTITION BY model_name, model_version, model_digest, dataset, kind, feature, window_start
+      PARTITION BY model_name, model_version, model_digest, reference_of, dataset, kind, feature, window_start
     ) AS total_reference
-  FROM counted
+  FROM summed
 ), shares AS (
   SELECT
     *,
@@ -262,6 +316,7 @@ WITH compared AS (
     model_name,
     model_version,
     model_digest,
+    reference_of,
     dataset,
     kind,
     feature,
@@ -295,22 +350,21 @@ WITH compared AS (
     model_name,
     model_version,
     model_digest,
+    reference_of,
     dataset,
     kind,
     feature,
     window_start
-), stepped AS (
+), reference_numbers AS (
   SELECT
     model_name,
     model_version,
     model_digest,
-    dataset,
+    reference_of,
     kind,
     feature,
-    window_start,
     number,
-    CAST(COUNT(CASE WHEN NOT is_reference THEN 1 END) AS DOUBLE) AS n,
-    CAST(COUNT(CASE WHEN is_reference THEN 1 END) AS DOUBLE) AS n_reference
+    CAST(COUNT(CASE WHEN is_reference THEN 1 END) AS DOUBLE) AS n
   FROM compared
   WHERE
     NOT number IS NULL
@@ -318,62 +372,137 @@ WITH compared AS (
     model_name,
     model_version,
     model_digest,
-    dataset,
+    reference_of,
     kind,
     feature,
-    window_start,
     number
-), summed AS (
+), reference_steps AS (
+  SELECT
+    *,
+    SUM(n) OVER (
+      PARTITION BY model_name, model_version, model_digest, reference_of, kind, feature
+      ORDER BY number NULLS LAST
+      ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+    ) AS below,
+    SUM(n) OVER (
+      PARTITION BY model_name, model_version, model_digest, reference_of, kind, feature
+    ) AS total
+  FROM reference_numbers
+), reference_means AS (
   SELECT
     model_name,
     model_version,
     model_digest,
+    reference_of,
+    kind,
+    feature,
+    SUM(CASE WHEN ABS(number) < CAST('Infinity' AS DOUBLE) THEN n * number END) / NULLIF(SUM(CASE WHEN ABS(number) < CAST('Infinity' AS DOUBLE) THEN n END), 0) AS mean
+  FROM reference_numbers
+  GROUP BY
+    model_name,
+    model_version,
+    model_digest,
+    reference_of,
+    kind,
+    feature
+), window_numbers AS (
+  SELECT
+    model_name,
+    model_version,
+    model_digest,
+    reference_of,
     dataset,
     kind,
     feature,
     window_start,
     number,
-    n,
-    n_reference,
-    SUM(n) OVER (
-      PARTITION BY model_name, model_version, model_digest, dataset, kind, feature, window_start
-      ORDER BY number NULLS LAST
-      ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
-    ) AS below,
-    SUM(n_reference) OVER (
-      PARTITION BY model_name, model_version, model_digest, dataset, kind, feature, window_start
-      ORDER BY number NULLS LAST
-      ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
-    ) AS below_reference,
-    SUM(n) OVER (
-      PARTITION BY model_name, model_version, model_digest, dataset, kind, feature, window_start
-    ) AS total,
-    SUM(n_reference) OVER (
-      PARTITION BY model_name, model_version, model_digest, dataset, kind, feature, window_start
-    ) AS total_reference
-  FROM stepped
-), by_numbers AS (
-  SELECT
-    model_name,
-    model_version,
-    model_digest,
-    dataset,
-    kind,
-    feature,
-    window_start,
-    MAX(ABS(below / NULLIF(total, 0) - below_reference / NULLIF(total_reference, 0))) AS ks,
-    SQRT(MAX(total) * MAX(total_reference) / NULLIF(MAX(total) + MAX(total_reference), 0)) AS root,
-    SUM(CASE WHEN ABS(number) < CAST('Infinity' AS DOUBLE) THEN n * number END) / NULLIF(SUM(CASE WHEN ABS(number) < CAST('Infinity' AS DOUBLE) THEN n END), 0) AS mean,
-    SUM(CASE WHEN ABS(number) < CAST('Infinity' AS DOUBLE) THEN n_reference * number END) / NULLIF(SUM(CASE WHEN ABS(number) < CAST('Infinity' AS DOUBLE) THEN n_reference END), 0) AS mean_reference
-  FROM summed
+    CAST(COUNT(*) AS DOUBLE) AS n
+  FROM compared
+  WHERE
+    NOT is_reference AND NOT number IS NULL
   GROUP BY
     model_name,
     model_version,
     model_digest,
+    reference_of,
     dataset,
     kind,
     feature,
-    window_start
+    window_start,
+    number
+), window_steps AS (
+  SELECT
+    *,
+    SUM(n) OVER (
+      PARTITION BY model_name, model_version, model_digest, reference_of, dataset, kind, feature, window_start
+      ORDER BY number NULLS LAST
+      ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+    ) AS below,
+    SUM(n) OVER (
+      PARTITION BY model_name, model_version, model_digest, reference_of, dataset, kind, feature, window_start
+    ) AS total
+  FROM window_numbers
+), by_numbers /* Between two of the window's numbers its function stays and the reference's only rises: the largest difference is at */ /* one of the window's numbers, or just below one. */ AS (
+  SELECT
+    window_steps.model_name,
+    window_steps.model_version,
+    window_steps.model_digest,
+    window_steps.reference_of,
+    window_steps.dataset,
+    window_steps.kind,
+    window_steps.feature,
+    window_steps.window_start,
+    MAX(
+      GREATEST(
+        ABS(
+          window_steps.below / window_steps.total - reference_steps.below / NULLIF(reference_steps.total, 0)
+        ),
+        ABS(
+          (
+            window_steps.below - window_steps.n
+          ) / window_steps.total - (
+            reference_steps.below - reference_steps.n
+          ) / NULLIF(reference_steps.total, 0)
+        )
+      )
+    ) AS ks,
+    SQRT(
+      MAX(window_steps.total) * MAX(reference_steps.total) / (
+        MAX(window_steps.total) + MAX(reference_steps.total)
+      )
+    ) AS root,
+    SUM(
+      CASE
+        WHEN ABS(window_steps.number) < CAST('Infinity' AS DOUBLE)
+        THEN window_steps.n * window_steps.number
+      END
+    ) / NULLIF(
+      SUM(
+        CASE
+          WHEN ABS(window_steps.number) < CAST('Infinity' AS DOUBLE)
+          THEN window_steps.n
+        END
+      ),
+      0
+    ) AS mean
+  FROM window_steps
+  INNER JOIN reference_steps
+    ON window_steps.model_name IS NOT DISTINCT FROM reference_steps.model_name
+    AND window_steps.model_version IS NOT DISTINCT FROM reference_steps.model_version
+    AND window_steps.model_digest = reference_steps.model_digest
+    AND window_steps.reference_of = reference_steps.reference_of
+    AND window_steps.kind = reference_steps.kind
+    AND window_steps.feature = reference_steps.feature
+    AND window_steps.number = reference_steps.number
+  GROUP BY
+    window_steps.model_name,
+    window_steps.model_version,
+    window_steps.model_digest,
+    window_steps.reference_of,
+    window_steps.dataset,
+    window_steps.kind,
+    window_steps.feature,
+    window_steps.window_start
 ), terms /* Twenty terms of the alternating series are exact to 1e-12 from 0.2 on; below it the chance is 1 to as much. */ AS (
   SELECT
     *,
@@ -409,7 +538,7 @@ SELECT
   by_bins.missing,
   by_bins.missing_reference,
   tested.mean,
-  tested.mean_reference,
+  reference_means.mean AS mean_reference,
   by_bins.psi,
   SQRT(GREATEST(by_bins.divergence, 0.0)) AS js_distance, /* Rounding makes a little less than 0 of nothing. */
   by_bins.chi2,
@@ -431,10 +560,18 @@ LEFT JOIN tested
   ON by_bins.model_name IS NOT DISTINCT FROM tested.model_name
   AND by_bins.model_version IS NOT DISTINCT FROM tested.model_version
   AND by_bins.model_digest = tested.model_digest
+  AND by_bins.reference_of = tested.reference_of
   AND by_bins.dataset = tested.dataset
   AND by_bins.kind = tested.kind
   AND by_bins.feature = tested.feature
   AND by_bins.window_start IS NOT DISTINCT FROM tested.window_start
+LEFT JOIN reference_means
+  ON by_bins.model_name IS NOT DISTINCT FROM reference_means.model_name
+  AND by_bins.model_version IS NOT DISTINCT FROM reference_means.model_version
+  AND by_bins.model_digest = reference_means.model_digest
+  AND by_bins.reference_of = reference_means.reference_of
+  AND by_bins.kind = reference_means.kind
+  AND by_bins.feature = reference_means.feature
 ORDER BY
   by_bins.psi DESC,
   by_bins.model_name NULLS LAST,
