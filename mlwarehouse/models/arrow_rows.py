@@ -6,7 +6,8 @@ What can't be done so is done by `frames`, which says in sentences what is wrong
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -59,14 +60,11 @@ def array_of(rows: pa.Table, signature: Signature) -> np.ndarray[Any, Any] | Non
     import numpy as np
 
     fields = signature.inputs
-    if not fields or any(f.name not in rows.column_names or rows.column(f.name).null_count for f in fields):
+    way = _way(signature, rows.schema)
+    if way is None or any(rows.column(f.name).null_count for f in fields):
         return None
-    if any(_innermost(rows.schema.field(f.name).type) not in _TAKEN.get(f.type, ()) for f in fields):
-        return None
-    if fields[0].dims and len(fields) == 1:
+    if way == "stack":
         return _stacked(rows.column(fields[0].name), fields[0])
-    if any(f.dims or _is_list(rows.schema.field(f.name).type) for f in fields):
-        return None
     array = np.empty((len(fields), rows.num_rows), dtype=np.float32)
     for place, field in zip(array, fields, strict=True):
         column = rows.column(field.name).to_numpy()
@@ -120,6 +118,20 @@ def frame_of(rows: pa.Table) -> pd.DataFrame:
             array = None if column.null_count else _stack(column)
             frame[name] = column.to_pylist() if array is None or array.dtype == object else list(array)
     return frame
+
+
+@lru_cache(maxsize=16)
+def _way(signature: Signature, schema: pa.Schema) -> Literal["columns", "stack"] | None:
+    """How rows become an array, by their types; it is asked for each batch, and batches are alike."""
+    fields = signature.inputs
+    if not fields or any(f.name not in schema.names for f in fields):
+        return None
+    types = [schema.field(f.name).type for f in fields]
+    if any(_innermost(type_) not in _TAKEN.get(f.type, ()) for f, type_ in zip(fields, types, strict=True)):
+        return None
+    if fields[0].dims and len(fields) == 1:
+        return "stack"
+    return None if any(f.dims for f in fields) or any(_is_list(type_) for type_ in types) else "columns"
 
 
 def _is_list(type_: pa.DataType) -> bool:

@@ -114,8 +114,11 @@ def _value(spec: ReportSpec, parameter: Parameter, value: Any, now: dt.datetime,
                 f"{did_you_mean(str(value), parameter.choices)}"
             )
         return value
-    if parameter.type == "number":
-        return _number(what, value)
+    if parameter.type in ("number", "count"):
+        number = _number(what, value)
+        if parameter.type == "count" and (number < 1 or number != int(number)):
+            raise InvalidInputError(f"{what} is a whole number from 1 on; got {value!r}.")
+        return number
     if parameter.type == "time":
         return read_time(value)
     if parameter.type in LISTS:

@@ -54,6 +54,7 @@ TYPES: dict[str, str] = {
     "datasets": "Such names; one name is a list of one.",
     "scoring_models": "Registered models that have scored rows; one name is a list of one.",
     "features": "Outputs, and inputs whose values were kept; one name is a list of one.",
+    "count": "A whole number from 1 on.",
     "number": "A finite number.",
     "time": "A time, as for `as_of`: a datetime, a date, or ISO text; without a zone it is UTC.",
 }

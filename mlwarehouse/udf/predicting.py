@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,6 +19,9 @@ from mlwarehouse.models import Predictor, Signature
 from mlwarehouse.models.arrow_rows import ARROW_TYPES, arrow_type
 from mlwarehouse.udf.bad_rows import OnError, predict_around
 from mlwarehouse.udf.batch_size import BatchSize
+
+_SMALL = (pa.int8(), pa.int16(), pa.uint8(), pa.uint16())
+_NAMES = {type_: name for name, type_ in ARROW_TYPES.items()} | dict.fromkeys(_SMALL, "integer") | {pa.uint32(): "long"}
 
 
 def type_name(type_: pa.DataType) -> str:
@@ -30,13 +34,12 @@ def type_name(type_: pa.DataType) -> str:
         return "string"
     if pa.types.is_large_binary(type_) or pa.types.is_fixed_size_binary(type_) or pa.types.is_binary_view(type_):
         return "binary"
-    small = {pa.int8(): "integer", pa.int16(): "integer", pa.uint8(): "integer", pa.uint16(): "integer"}
-    names = {known: name for name, known in ARROW_TYPES.items()} | small | {pa.uint32(): "long"}
-    return str(names.get(type_, type_))
+    return str(_NAMES.get(type_, type_))
 
 
+@lru_cache(maxsize=16)
 def check_columns(signature: Signature | None, schema: pa.Schema) -> None:
-    """Check a table's columns against a signature.
+    """Check a table's columns against a signature; asked again of batches that are alike it knows.
 
     Raises:
         SignatureError: A required column is missing, or one has a type that the model doesn't take.

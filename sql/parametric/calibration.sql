@@ -1,7 +1,7 @@
 -- purpose: Whether probabilities that models predict mean what they say: how often what had a probability came true.
 -- grain: One bin of probabilities of a version of a model, dataset and output in one window.
 -- depends: rated
--- parameter bins number = 10: How many bins of equal width there are between 0 and 1.
+-- parameter bins count = 10: How many bins of equal width there are between 0 and 1.
 -- parameter window all|hour|day|week|month = all: How long a window is, by `event_at`, UTC; `all` makes one of all.
 -- parameter models scoring_models = all: Only these registered models.
 -- parameter datasets datasets = all: Only these datasets.

@@ -2,7 +2,7 @@
 -- grain: One slice of a feature, of a version of a model, dataset and output: a value of text, or a range of numbers.
 -- depends: classified, prediction_inputs
 -- parameter features features = all: Only these features.
--- parameter slices number = 5: Into how many ranges numbers are cut, with as many rows each as ties allow.
+-- parameter slices count = 5: Into how many ranges numbers are cut, with as many rows each as ties allow.
 -- parameter threshold number = none: From this number on a prediction means class 1, below it class 0; without it numbers are classes themselves.
 -- parameter window all|hour|day|week|month = all: How long a window is, by `event_at`, UTC; `all` makes one of all.
 -- parameter models scoring_models = all: Only these registered models.

@@ -161,7 +161,7 @@ def test_a_parameter_line_must_be_one() -> None:
         ("x", "number", "0", "How many."),
         ("y", "a|b", None, "Which."),
     ]
-    for line in ("-- parameter x: How many.", "-- parameter x count: How many."):
+    for line in ("-- parameter x: How many.", "-- parameter x sort: How many."):
         with pytest.raises(ValueError, match="parameter line"):
             parse_report("r", f"{head}{line}\nSELECT 1 AS a")
 

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from sklearn import metrics
 
+from mlwarehouse.errors import InvalidInputError
 from tests.reports.conftest import AskReport, Rows
 from tests.reports.scored import frame, tables, together
 from tests.views.rows import NOON
@@ -135,6 +136,13 @@ def test_what_is_told_last_counts_and_what_is_taken_back_does_not(embedded: AskR
     given["predictions"].append(again)
     (row,) = embedded("regression_quality", given)
     assert (row["n"], row["n_labelled"], row["mae"]) == (3, 2, near((1.0 + 0.25) / 2))
+
+
+def test_bins_and_slices_are_counted_from_one(embedded: AskReport) -> None:
+    for name, parameter in (("calibration", "bins"), ("error_by_slice", "slices")):
+        for value in (0, -1, 2.5, "none"):
+            with pytest.raises(InvalidInputError, match=parameter):
+                embedded(name, GIVEN, **{parameter: value})
 
 
 def test_nothing_known_is_null_and_nothing_scored_no_row(embedded: AskReport) -> None:

@@ -152,7 +152,7 @@ def test_a_delta_table_with_partitions_and_columns_that_came_later(warehouse, ro
 
 def test_inputs_and_times_are_kept_with_the_predictions(warehouse, rows):
     frame = rows.head(3).assign(day=["2026-01-01", "2026-01-02", "2026-01-03"], city=["Oslo", "Rome", None])
-    warehouse.score(frame, MODEL, key="id", dataset="kept", keep=["city", "a"], time="day")
+    warehouse.score(frame, MODEL, key="id", dataset="kept", keep=["city", "a", "a"], time="day")
     found = warehouse.sql(
         "SELECT feature, p.row_key, i.value, i.text, CAST(p.event_at AS DATE) AS day FROM prediction_inputs AS i "
         "JOIN predictions AS p USING (dataset, row_key, writer_id, writer_seq) WHERE dataset = 'kept' ORDER BY 1, 2",
@@ -194,6 +194,9 @@ def test_what_can_not_be_meant_says_why(warehouse, rows, tmp_path):
     (tmp_path / "rows.txt").write_text("?")
     rows.to_csv(tmp_path / "rows.csv", index=False)
     for match, error, call in [
+        ("Did you mean `labels`", NotFoundError, lambda: score("labls")),
+        ("column `a` twice", InvalidInputError, lambda: score("SELECT 'x' AS id, 1.0 AS a, 2.0 AS b, 3.0 AS a")),
+        ("or a function", InvalidInputError, lambda: score(progress="yes")),
         ("no such file", NotFoundError, lambda: score(tmp_path / "nothing.parquet")),
         ("it is a .parquet or .csv file", InvalidInputError, lambda: score(tmp_path / "rows.txt")),
         ("can't be read as a Delta table", InvalidInputError, lambda: score(tmp_path)),
@@ -202,6 +205,7 @@ def test_what_can_not_be_meant_says_why(warehouse, rows, tmp_path):
         ("got list", InvalidInputError, lambda: score([1])),
         ("Did you mean `null`", InvalidInputError, lambda: score(on_error="nul")),
         ("1 or more", InvalidInputError, lambda: score(batch_rows=0)),
+        ("1 or more", InvalidInputError, lambda: score(batch_rows="9")),
         (r"Write \['a'\]", InvalidInputError, lambda: score(keep="a")),
         ("no column `c` to keep", InvalidInputError, lambda: score(keep=["c"])),
     ]:

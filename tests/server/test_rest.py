@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from mlwarehouse import Warehouse
-from mlwarehouse.errors import InvalidInputError, StorageError
+from mlwarehouse.errors import ConflictError, InvalidInputError, StorageError
 from mlwarehouse.mlflow_api import CALLS
 from mlwarehouse.server import serve
 from mlwarehouse.server.answers import refuse_error
@@ -139,6 +141,35 @@ def test_a_server_that_others_reach_has_to_be_meant(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="--open-to-everyone"):
         serve(Warehouse(tmp_path / "wh"), host="0.0.0.0", port=0, tell=print)
     assert not (tmp_path / "wh").exists()
+
+
+def test_a_second_server_refuses_to_start(server: Server) -> None:
+    with pytest.raises(ConflictError, match="Another server of this machine"):
+        serve(Warehouse(server.place), host="127.0.0.1", port=0, tell=print)
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:5000", "127.0.0.1.evil.example", "", "localhost@evil"])
+def test_a_page_can_not_reach_it_under_a_name_of_its_own(server: Server, host: str) -> None:
+    """MLflow's CVE-2025-14279: DNS rebinding."""
+    for path in ("/api/2.0/mlflow/experiments/search?max_results=1", "/health"):
+        request = urllib.request.Request(server.uri + path, headers={"Host": host})
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(request, timeout=60)
+        assert refused.value.code == 403
+        refused.value.close()
+
+
+def test_a_form_of_a_page_changes_nothing(server: Server, new_name: Callable[[], str]) -> None:
+    """A browser sends these without asking the server first whether it may."""
+    for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data"):
+        body = json.dumps({"name": new_name()}).encode()
+        request = urllib.request.Request(
+            f"{server.uri}/api/2.0/mlflow/experiments/create", body, {"Content-Type": kind}, method="POST"
+        )
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(request, timeout=60)
+        assert refused.value.code == 400
+        refused.value.close()
 
 
 def test_a_port_that_is_taken_is_said(server: Server, tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ SELECT
     *,
     CASE
         WHEN text IS NOT NULL THEN text
+        -- NaN would be above every threshold.
+        WHEN ISNAN(value) THEN NULL
         WHEN CAST($threshold AS DOUBLE) IS NOT NULL
             THEN CASE WHEN value >= CAST($threshold AS DOUBLE) THEN '1' WHEN value IS NOT NULL THEN '0' END
         WHEN ABS(value) < 1e15 THEN CAST(CAST(FLOOR(value + 0.5) AS BIGINT) AS VARCHAR)

@@ -27,6 +27,8 @@ WITH rated AS (
     CASE
       WHEN NOT text IS NULL
       THEN text
+      WHEN ISNAN(value)
+      THEN NULL
       WHEN NOT CAST(:threshold AS DOUBLE) IS NULL
       THEN CASE
         WHEN value >= CAST(:threshold AS DOUBLE)
