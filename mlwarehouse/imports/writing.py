@@ -62,9 +62,10 @@ class Writer:
             found = new_rows(Reading(versions={spec.name: version}))
             if not found.num_rows:
                 return 0
+            # Refused where the number is taken: what was found at the version isn't all that is new any more.
             following = Txn(COUNTER, (number or 0) + 1)
             rows = self._rows(spec, found, following.version)
-            done = self._engine.append(spec, rows, txns=[following], holding=[Txn(COUNTER, number or 0)])
+            done = self._engine.append(spec, rows, txns=[following])
             if done.applied:
                 return done.n_rows
         raise StorageError(

@@ -19,7 +19,7 @@ MAX_DEPTH = 50
 
 _LINE = re.compile(
     r"(?P<key>[A-Za-z_][A-Za-z0-9_]*):(?: +(?:(?P<int>-?(?:0|[1-9][0-9]*))|(?P<null>null)|"
-    r"'(?P<quoted>[^'\n]*)'|(?P<empty>\[\]|\{\})|"
+    r"'(?P<quoted>[^'\x00-\x1f\x7f-\x9f\u2028\u2029]*)'|(?P<empty>\[\]|\{\})|"
     r"(?P<plain>(?=[0-9]*[a-f])[0-9a-f]{32}|[A-Za-z/](?:[^:#\s]|[:#](?=\S)| (?![ #]))*)))? *"
 )
 _OTHER = frozenset("true false yes no on off y n null none".split())
@@ -98,7 +98,7 @@ def load_mapping(content: bytes) -> dict[str, Any]:
 def _flat(text: str) -> dict[str, Any] | None:
     """What lines of plain keys and values say; None where there is anything else."""
     found: dict[str, Any] = {}
-    for line in text.splitlines():
+    for line in text.removesuffix("\n").split("\n"):
         match = _LINE.fullmatch(line)
         if match is None:
             return None

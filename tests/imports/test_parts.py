@@ -52,7 +52,9 @@ def test_new_points_are_those_beyond_what_a_series_has(points, known):
     assert found == expected
 
 
-plain = st.one_of(st.none(), st.booleans(), st.integers(), st.text(), st.floats(allow_nan=False), st.dates())
+# Of line breaks that libyaml doesn't keep, PyYAML writes some as they are.
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x85\u2028\u2029"))
+plain = st.one_of(st.none(), st.booleans(), st.integers(), texts, st.floats(allow_nan=False), st.dates())
 values = st.one_of(plain, st.builds(list), st.builds(dict))
 
 
@@ -65,7 +67,7 @@ def test_yaml_of_keys_and_values_is_read_as_a_parser_reads_it(mapping):
 
 
 @settings(deadline=None)
-@given(st.text(alphabet="ab:# '\"[]{}-1.\n&*!|>%@`,~?\t", max_size=40))
+@given(st.text(alphabet="ab:# '\"[]{}-1.\n&*!|>%@`,~?\t\x85\u2028\x0c\r", max_size=40))
 def test_yaml_is_read_as_a_parser_reads_it_or_refused(text):
     try:
         found = load_yaml(text.encode())
