@@ -21,6 +21,7 @@ from benchmarks import (
     many_models,
     many_points,
     million,
+    rest,
     scoring,
     search,
     spark_scoring,
@@ -45,6 +46,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     *imports.BENCHMARKS,
     *spark_scoring.BENCHMARKS,
     scoring.BENCHMARK,
+    *rest.BENCHMARKS,
 )
 
 HEAD = "| work | side | median | ratio to us | peak memory | bar |\n| --- | --- | --- | --- | --- | --- |"

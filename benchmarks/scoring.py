@@ -25,10 +25,9 @@ ROW_GROUP_ROWS = 2 * BATCH_ROWS
 
 def network() -> Any:
     """The small network, the same in each process."""
-    import torch
+    from benchmarks.scoring_network import Network
 
-    torch.manual_seed(0)
-    return torch.nn.Sequential(torch.nn.Linear(32, 64), torch.nn.ReLU(), torch.nn.Linear(64, 1)).eval()
+    return Network().layers.eval()
 
 
 def table(n: int) -> Path:
@@ -92,16 +91,13 @@ def ours(place: Path, n: int) -> Measured:
     import pandas as pd
 
     import mlwarehouse as mlw
+    from benchmarks.scoring_network import Network
 
     path, few = table(n), table(100)
     warehouse = mlw.set_warehouse(place / "wh", capture_code=False, committer="off")
     with mlw.start_run(experiment="bench"):
         example = pd.read_parquet(few, columns=FEATURES).head(2)
-        import torch
-        from torch.export import Dim, export
-
-        program = export(network(), (torch.zeros(8, 32),), dynamic_shapes=({0: Dim("rows")},))
-        uri = mlw.log_model(program, input_example=example).model_uri
+        uri = mlw.log_model(Network().eval(), input_example=example).model_uri
     mlw.score(few, uri, key="id", dataset="warm")
     begun = time.perf_counter()
     scored = mlw.score(path, uri, key="id", dataset="bench")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,8 +13,9 @@ from mlwarehouse.cli_import import import_
 from mlwarehouse.cli_maintenance import COMMANDS as MAINTENANCE
 from mlwarehouse.cli_models import models_app
 from mlwarehouse.cli_options import AsOfOption, AtOption, JsonOption, WarehouseOption
-from mlwarehouse.cli_output import note, print_json, print_rows, record
+from mlwarehouse.cli_output import note, print_json, print_rows
 from mlwarehouse.cli_report import parameters_of, told
+from mlwarehouse.cli_scoring import COMMANDS as SCORING
 from mlwarehouse.cli_server import serve
 from mlwarehouse.cli_spark import thrift_server
 from mlwarehouse.cli_sql import sql
@@ -162,29 +162,6 @@ def report(
 
 
 @app.command()
-def score(
-    table: Annotated[Path, typer.Argument(help="A Parquet or CSV file, or a Delta table's folder.")],
-    model: Annotated[str, typer.Argument(help="The model, such as models:/sentiment@champion.")],
-    key: Annotated[str, typer.Option("--key", "-k", help="The column that names each row.")],
-    dataset: Annotated[
-        str, typer.Option("--dataset", "-d", help="The name under which labels join to the predictions.")
-    ],
-    engine: Annotated[str, typer.Option("--engine", help="`embedded`, or `spark`.")] = "embedded",
-    warehouse: WarehouseOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Score a table with a model; predictions become rows.
-
-    Example: mlwarehouse score reviews.parquet models:/sentiment@champion --key row_id --dataset reviews
-    """
-    scored = Warehouse(warehouse).score(table, model, key=key, dataset=dataset, engine=engine)
-    if as_json:
-        print_json(record(scored))
-    else:
-        print(f"{scored.n_rows} predictions by {scored.model_uri} for dataset `{scored.dataset}`")
-
-
-@app.command()
 def dashboard(
     warehouse: WarehouseOption = None,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
@@ -231,7 +208,7 @@ def mcp(
         create_server(found, locked).run("stdio")
 
 
-for _command in (*MAINTENANCE, *PAST, serve, thrift_server):
+for _command in (*SCORING, *MAINTENANCE, *PAST, serve, thrift_server):
     app.command()(_command)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from typing import TYPE_CHECKING, Annotated
@@ -10,10 +11,11 @@ import typer
 
 from mlwarehouse.cli_options import JsonOption, WarehouseOption
 from mlwarehouse.cli_output import note, print_json, record
+from mlwarehouse.errors import InvalidInputError
 from mlwarehouse.warehouse import Warehouse
 
 if TYPE_CHECKING:
-    from mlwarehouse.imports import Progress
+    from mlwarehouse.imports import ImportReport, Progress
 
 
 def import_(
@@ -25,7 +27,17 @@ def import_(
     artifacts: Annotated[
         str, typer.Option("--artifacts", help="`copy` their bytes, or `leave` them where they are.")
     ] = "copy",
+    column: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--column", metavar="NAME=ROLE", help="What a column of a table is, as in hidden=param; may repeat."
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would come.")] = False,
+    watch: Annotated[
+        float | None,
+        typer.Option("--watch", metavar="SECONDS", min=1, help="Import again after so many seconds, until Ctrl-C."),
+    ] = None,
     warehouse: WarehouseOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -33,13 +45,40 @@ def import_(
 
     Example: mlwarehouse import ./mlruns --warehouse ./wh
     """
-    report = Warehouse(warehouse).import_(
-        source, kind=kind, source_id=source_id, artifacts=artifacts, dry_run=dry_run, on_progress=_Line()
-    )
+    found = Warehouse(warehouse)
+    columns = None if column is None else dict(_named(each) for each in column)
+    is_first = True
+    # What is interrupted goes on with the next import.
+    with contextlib.nullcontext() if watch is None else contextlib.suppress(KeyboardInterrupt):
+        while is_first or watch is not None:
+            report = found.import_(
+                source,
+                kind=kind,
+                source_id=source_id,
+                artifacts=artifacts,
+                columns=columns,
+                dry_run=dry_run,
+                on_progress=_Line(),
+            )
+            if is_first or any(report.added.values()):
+                _tell(report, as_json)
+            is_first = False
+            if watch is not None:
+                time.sleep(watch)
+
+
+def _tell(report: ImportReport, as_json: bool) -> None:
     if as_json:
         print_json(record(report))
     else:
-        print(report)
+        print(report, flush=True)
+
+
+def _named(given: str) -> tuple[str, str]:
+    name, equals, role = given.rpartition("=")
+    if not equals:
+        raise InvalidInputError(f"A column is named as in --column hidden=param; got `{given}`.")
+    return name, role
 
 
 class _Line:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from mlwarehouse.cli_model_changes import COMMANDS as CHANGES
 from mlwarehouse.cli_options import AsOfOption, AtOption, JsonOption, WarehouseOption
 from mlwarehouse.cli_output import print_json, print_rows, record
 from mlwarehouse.entities import TransitionRequest
@@ -23,7 +24,7 @@ class Decision(enum.StrEnum):
 
 models_app = typer.Typer(
     no_args_is_help=True,
-    help="Registered models: list, history, diff, register, alias, stage; requests, gates and policies.",
+    help="Registered models: list, search, history, register, alias, stage, rename, ...; requests, gates, policies.",
     rich_markup_mode=None,
 )
 
@@ -95,6 +96,9 @@ def models_diff(
 def models_register(
     model_uri: Annotated[str, typer.Argument(help="The logged model, runs:/<run_id>/<path>.")],
     name: Annotated[str, typer.Argument(help="The registered model.")],
+    parent: Annotated[
+        str | None, typer.Option(help="The version that it was made from, such as models:/sentiment/2.")
+    ] = None,
     comment: Annotated[str | None, typer.Option(help="Why.")] = None,
     warehouse: WarehouseOption = None,
     as_json: JsonOption = False,
@@ -103,7 +107,7 @@ def models_register(
 
     Example: mlwarehouse models register runs:/<run_id>/model sentiment
     """
-    version = Warehouse(warehouse).register_model(model_uri, name, comment=comment)
+    version = Warehouse(warehouse).register_model(model_uri, name, parent=parent, comment=comment)
     _print_version(version, as_json)
 
 
@@ -230,6 +234,10 @@ def models_policies(warehouse: WarehouseOption = None, as_json: JsonOption = Fal
         "SELECT policy, rule, user_id, set_at, comment FROM registry_policies ORDER BY policy", output_format="arrow"
     )
     print_rows(table.to_pylist(), as_json=as_json, columns=table.column_names)
+
+
+for _name, _command in CHANGES.items():
+    models_app.command(_name)(_command)
 
 
 def _print_request(request: TransitionRequest, as_json: bool) -> None:

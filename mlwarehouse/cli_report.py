@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mlwarehouse.errors import InvalidInputError
-from mlwarehouse.tables.reports import ReportSpec
+from mlwarehouse.tables.reports import LISTS, ReportSpec
 
 
 def parameters_of(name: str, given: Sequence[str]) -> dict[str, Any]:
@@ -23,7 +23,7 @@ def parameters_of(name: str, given: Sequence[str]) -> dict[str, Any]:
     # With the first use: what parses SQL would make every command start later.
     from mlwarehouse.query.reports import find_report
 
-    lists = {p.name for p in find_report(name).parameters if p.type in ("texts", "experiments")}
+    lists = {p.name for p in find_report(name).parameters if p.type in LISTS}
     found: dict[str, Any] = {}
     for text in given:
         key, equals, value = text.partition("=")

@@ -20,6 +20,10 @@ def serve(
         bool,
         typer.Option("--open-to-everyone", help="Serve where other machines reach it, without asking who they are."),
     ] = False,
+    allowed_host: Annotated[
+        list[str] | None,
+        typer.Option("--allowed-host", help="A name under which a proxy asks the server; may repeat."),
+    ] = None,
 ) -> None:
     """Serve a warehouse to MLflow's clients; set MLFLOW_TRACKING_URI to the address that is shown.
 
@@ -37,5 +41,6 @@ def serve(
         host=host,
         port=port,
         is_open=open_to_everyone,
+        allowed_hosts=allowed_host or (),
         tell=lambda address: note(f"{found.uri} for MLflow's clients at {address} (Ctrl-C ends)"),
     )

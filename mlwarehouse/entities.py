@@ -49,6 +49,14 @@ class Stage(enum.StrEnum):
     ARCHIVED = "Archived"
 
 
+class VersionStatus(enum.StrEnum):
+    """How far a model version has come; all but one of those that are registered are ready at once."""
+
+    PENDING = "PENDING_REGISTRATION"
+    FAILED = "FAILED_REGISTRATION"
+    READY = "READY"
+
+
 @dataclass(frozen=True, repr=False)
 class Experiment(Displayed):
     """A named group of runs."""
@@ -144,7 +152,7 @@ class ModelVersion(Displayed):
     user_id: str | None = None
     source: str | None = None
     run_id: str | None = None
-    status: str = "READY"
+    status: str = VersionStatus.READY
     digest: str | None = None
     aliases: tuple[str, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)

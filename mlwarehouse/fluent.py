@@ -164,12 +164,19 @@ def import_(
     kind: str | None = None,
     source_id: str | None = None,
     artifacts: str = "copy",
+    columns: Mapping[str, str] | None = None,
     dry_run: bool = False,
     on_progress: Any = None,
 ) -> Any:
     """Import another tracker's runs and models; see `Warehouse.import_`."""
     return get_warehouse().import_(
-        source, kind=kind, source_id=source_id, artifacts=artifacts, dry_run=dry_run, on_progress=on_progress
+        source,
+        kind=kind,
+        source_id=source_id,
+        artifacts=artifacts,
+        columns=columns,
+        dry_run=dry_run,
+        on_progress=on_progress,
     )
 
 

@@ -8,6 +8,13 @@ import pytest
 
 from benchmarks.__main__ import BENCHMARKS
 from benchmarks.harness import Measured, Side, run_benchmark
+from benchmarks.stores import VARIABLE
+
+
+@pytest.fixture(autouse=True)
+def stores(tmp_path, monkeypatch):
+    """A folder for what several sides read, as the command makes one."""
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
 
 
 def lossy(place, n):

@@ -14,7 +14,7 @@ from deltalake import DeltaTable
 
 from mlwarehouse import Warehouse
 from mlwarehouse.engines.base import Txn
-from mlwarehouse.errors import DigestMismatchError
+from mlwarehouse.errors import DigestMismatchError, ModelError
 from mlwarehouse.tables import METRICS, TABLES
 
 
@@ -104,6 +104,25 @@ def linear(warehouse):
     warehouse.set_model_alias("line", "champion", version.version)
     rows["truth"] = 2 * rows["a"] + 1
     return rows, run, version
+
+
+def test_a_registered_model_knows_what_it_was_made_from(warehouse, linear):
+    _, run, _ = linear
+    made = warehouse.register_model(f"runs:/{run.run_id}/model", "retrained", parent="models:/line@champion")
+    assert made.parent == "models:/line/1"
+
+
+def test_a_version_whose_files_are_on_their_way_is_not_loaded(warehouse, linear):
+    _, run, _ = linear
+    source, digest = f"runs:/{run.run_id}/model", None
+    registry = warehouse.registry
+    registry.create_model_version(
+        "coming", source=source, run_id=run.run_id, digest=digest, status="PENDING_REGISTRATION"
+    )
+    with pytest.raises(ModelError, match="PENDING_REGISTRATION"):
+        warehouse.load_model("models:/coming/1")
+    registry.set_model_version_status("coming", 1, "READY")
+    assert warehouse.load_model("models:/coming/1") is not None
 
 
 def test_a_model_is_registered_found_loaded_and_scores(warehouse, linear):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from mlwarehouse.imports.base import Oddity
@@ -49,7 +49,12 @@ def files_below(folder: str, oddities: list[Oddity], prefix: str = "") -> Iterat
 
 
 def add_files(
-    columns: Mapping[str, list[Any]], folder: str, run_id: str, oddities: list[Oddity], prefix: str = ""
+    columns: Mapping[str, list[Any]],
+    folder: str,
+    run_id: str,
+    oddities: list[Oddity],
+    prefix: str = "",
+    is_wanted: Callable[[str], bool] = lambda _: True,
 ) -> None:
     """Add the files below a folder to columns as in `FILE_COLUMNS`.
 
@@ -59,8 +64,11 @@ def add_files(
         run_id: The run that has them.
         oddities: Gets what can't be read.
         prefix: What their paths begin with.
+        is_wanted: Whether a file comes, by its path.
     """
     for path, entry in files_below(folder, oddities, prefix):
+        if not is_wanted(path):
+            continue
         try:
             found = entry.stat(follow_symlinks=False)
         except OSError as error:

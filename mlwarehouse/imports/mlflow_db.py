@@ -11,15 +11,14 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from mlwarehouse.errors import InvalidInputError
 from mlwarehouse.imports.base import LOGGED_MODEL, Batch, Oddity, SourceExperiment, SourceKind
-from mlwarehouse.imports.mlflow_db_runs import Columns, Ranges, RunReader
+from mlwarehouse.imports.mlflow_db_runs import Ranges, RunReader
 from mlwarehouse.imports.mlflow_places import LoggedModel, at, distinct_paths, located
+from mlwarehouse.imports.sqlite_file import Columns, has_tables, open_file, path_of
 from mlwarehouse.registry.importing import SourceModel, SourceVersion
 
-_MAGIC = b"SQLite format 3\x00"
 _NEEDED = ("experiments", "runs", "params", "metrics", "tags")
 _NO_PLACE = ("trace_info", "evaluation_datasets", "webhooks", "scorers", "endpoints")
 """Tables of things that aren't runs or models; the report says that they have rows."""
@@ -38,7 +37,7 @@ class MlflowDatabase:
 
     def __post_init__(self) -> None:
         """Look what the database has."""
-        with closing(self._open()) as database:
+        with closing(open_file(self.place)) as database:
             self._columns = Columns(database)
             self.total = int(database.execute("SELECT COUNT(*) FROM runs").fetchone()[0])
             for table in _NO_PLACE:
@@ -55,11 +54,11 @@ class MlflowDatabase:
     def batches(self) -> Iterator[Batch]:
         """See `Source.batches`."""
         reader = RunReader(self._columns, self.place, self._logged, self.oddities)
-        with closing(self._open()) as database:
+        with closing(open_file(self.place)) as database:
             ranges = Ranges(database)
         for each in ranges:
             # Opened for each: nobody waits for what is done with the batch.
-            with closing(self._open()) as database:
+            with closing(open_file(self.place)) as database:
                 batch = reader.batch(database, each)
             yield batch
 
@@ -68,7 +67,7 @@ class MlflowDatabase:
         if not self._columns.has("registered_models"):
             return ()
         paths = {m.model_id: f"runs:/{m.run_id}/{m.path}" for models in self._logged.values() for m in models}
-        with closing(self._open()) as database:
+        with closing(open_file(self.place)) as database:
             versions: dict[str, list[SourceVersion]] = {}
             for row in self._rows(database, "model_versions"):
                 version = self._version(row, paths, self._tags(database, "model_version_tags", ("name", "version")))
@@ -89,15 +88,6 @@ class MlflowDatabase:
                 )
                 for row in self._rows(database, "registered_models")
             ]
-
-    def _open(self) -> sqlite3.Connection:
-        try:
-            database = sqlite3.connect(f"file:{quote(self.place)}?mode=ro", uri=True, timeout=30)
-            database.row_factory = sqlite3.Row
-            database.execute("SELECT 1 FROM sqlite_master")
-        except sqlite3.Error as error:
-            raise InvalidInputError(f"`{self.place}` can't be read as a SQLite database: {error}.") from error
-        return database
 
     def _rows(self, database: sqlite3.Connection, table: str) -> list[dict[str, Any]]:
         """All rows of a small table; none where this schema lacks it."""
@@ -191,29 +181,12 @@ def _by_model(rows: Sequence[Mapping[str, Any]], key: str, value: str) -> dict[s
     return found
 
 
-def _path(place: str) -> str:
-    for prefix in ("sqlite:///", "file://"):
-        place = place.removeprefix(prefix)
-    return place
-
-
-def _claims(place: str) -> bool:
-    path = Path(_path(place))
-    try:
-        with path.open("rb") as file:
-            if file.read(len(_MAGIC)) != _MAGIC:
-                return False
-        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=30)) as database:
-            columns = Columns(database)
-    except (OSError, sqlite3.Error):
-        return False
-    return all(map(columns.has, _NEEDED))
-
-
 def _open(place: str) -> MlflowDatabase:
-    if not _claims(place):
+    if not has_tables(place, _NEEDED):
         raise InvalidInputError(f"`{place}` isn't a SQLite file with MLflow's tables ({', '.join(_NEEDED)}).")
-    return MlflowDatabase(str(Path(_path(place)).resolve()))
+    return MlflowDatabase(str(Path(path_of(place)).resolve()))
 
 
-MLFLOW_DB = SourceKind("mlflow-db", "a SQLite file of MLflow's", claims=_claims, open=_open)
+MLFLOW_DB = SourceKind(
+    "mlflow-db", "a SQLite file of MLflow's", claims=lambda place: has_tables(place, _NEEDED), open=_open
+)

@@ -24,6 +24,7 @@ from mlwarehouse.imports.base import (
 )
 from mlwarehouse.imports.folders import add_files
 from mlwarehouse.imports.mlflow_places import MAX_TIME_MS, LoggedModel, at, folder_of
+from mlwarehouse.imports.sqlite_file import Columns
 
 BATCH_POINTS = 1_000_000
 """A batch has no more points, so that memory doesn't grow with the database; a run may be several."""
@@ -35,19 +36,6 @@ FETCHED = 50_000
 
 MAX_DOUBLE = np.finfo(np.float64).max
 """MLflow writes the infinities as the largest numbers there are."""
-
-
-class Columns:
-    """The columns of a database's tables: schemas of different releases differ in them."""
-
-    def __init__(self, database: sqlite3.Connection) -> None:
-        """Look them up."""
-        names = [str(n) for (n,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()]
-        self._found = {name: {c[1] for c in database.execute(f'PRAGMA table_info("{name}")')} for name in names}
-
-    def has(self, table: str, column: str | None = None) -> bool:
-        """Whether there is such a table, or such a column of it."""
-        return table in self._found and (column is None or column in self._found[table])
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ active and in ``.trash``, runs of the first releases.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,9 @@ from mlwarehouse.imports.yaml_file import MAX_BYTES, YamlError, load_mapping
 from mlwarehouse.registry.importing import SourceModel
 
 TRASH = ".trash"
+LOOKED_AT = 50
+"""Folders that are looked at to find out what a place is."""
+
 _NOT_RUNS = frozenset((TRASH, "models", "datasets", "traces", "tags"))
 _DATA = ("metrics", "params", "tags")
 
@@ -138,16 +142,25 @@ class Mlruns:
 
 
 def _root(place: str) -> str | None:
-    """The folder itself, or the `mlruns` in it; None where neither is one."""
-    for folder in (place, f"{place}/mlruns"):
-        if Path(f"{folder}/{TRASH}").is_dir():
-            return folder
-        for each in subfolders(folder)[:50]:
-            if Path(f"{each.path}/meta.yaml").is_file():
-                return folder
-            if any(Path(f"{run.path}/meta.yaml").is_file() for run in subfolders(each.path)[:50]):
+    """The `mlruns` in a folder, or the folder itself; None where neither is one."""
+    for folder in (f"{place}/mlruns", place):
+        for each in (*subfolders(folder)[:LOOKED_AT], *subfolders(f"{folder}/{TRASH}")[:LOOKED_AT]):
+            if each.name in _NOT_RUNS:
+                continue
+            if _is_run(each.path) is False or any(_is_run(run.path) for run in subfolders(each.path)[:LOOKED_AT]):
                 return folder
     return None
+
+
+def _is_run(folder: str) -> bool | None:
+    """Whether a folder's ``meta.yaml`` is a run's; None where there is none that tells of either."""
+    try:
+        content = read(f"{folder}/meta.yaml", MAX_BYTES)
+    except OSError:
+        return None
+    if re.search(rb"^run_(uu)?id:", content, re.MULTILINE):
+        return True
+    return False if re.search(rb"^experiment_id:", content, re.MULTILINE) else None
 
 
 def _open(place: str) -> Mlruns:

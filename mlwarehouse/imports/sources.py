@@ -6,11 +6,17 @@ from importlib.metadata import entry_points
 
 from mlwarehouse.errors import InvalidInputError, did_you_mean
 from mlwarehouse.imports.base import Source, SourceKind
+from mlwarehouse.imports.csv_logger import CSV_LOGGER
+from mlwarehouse.imports.dvclive import DVCLIVE
 from mlwarehouse.imports.mlflow_db import MLFLOW_DB
 from mlwarehouse.imports.mlruns import MLRUNS
+from mlwarehouse.imports.neptune import NEPTUNE
+from mlwarehouse.imports.optuna import OPTUNA
+from mlwarehouse.imports.tables import TABLE
 from mlwarehouse.imports.tensorboard import TENSORBOARD
+from mlwarehouse.imports.wandb import WANDB
 
-SOURCES: tuple[SourceKind, ...] = (MLFLOW_DB, MLRUNS, TENSORBOARD)
+SOURCES: tuple[SourceKind, ...] = (MLFLOW_DB, OPTUNA, MLRUNS, TENSORBOARD, WANDB, NEPTUNE, DVCLIVE, CSV_LOGGER, TABLE)
 """The kinds of sources, those first that are surest of what is theirs."""
 
 ENTRY_POINTS = "mlwarehouse.import_sources"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import mmap
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -26,6 +25,7 @@ from mlwarehouse.imports.base import (
     SourceKind,
     rows,
 )
+from mlwarehouse.imports.collected import LAST_SECOND, microseconds, run_id_of
 from mlwarehouse.imports.folders import files_below
 from mlwarehouse.imports.tfevents import Events, read_events
 from mlwarehouse.imports.tfrecord import frames
@@ -33,9 +33,6 @@ from mlwarehouse.registry.importing import SourceModel
 
 BATCH_BYTES = 64 * 1024 * 1024
 """A batch ends with the run that brings it to so many bytes of event files."""
-
-LAST_SECOND = 253_402_300_799.0
-"""Of the year 9999."""
 
 _STATUS = {1: "FINISHED", 2: "FAILED", 3: "RUNNING"}
 """What the end of a session of hyper-parameters says."""
@@ -104,7 +101,7 @@ class TensorBoard:
         return events
 
     def _add(self, name: str, events: Events, batch: _Batch) -> None:
-        run_id = hashlib.sha256(f"{self.source_id}\0{name}".encode()).hexdigest()[:32]
+        run_id = run_id_of(self.source_id, name)
         if events.first_time is None:
             self.oddities.append(Oddity("run without an event", name or ".", "it was left out"))
             return
@@ -116,8 +113,8 @@ class TensorBoard:
             "name": name or Path(self.place).name,
             "user": None,
             "status": _STATUS.get(int(events.session.get("status", 0)), "FINISHED"),
-            "started_at": _microseconds(min(start, events.first_time)),
-            "ended_at": _microseconds(end),
+            "started_at": microseconds(min(start, events.first_time)),
+            "ended_at": microseconds(end),
             "deleted_at": None,
             "parent_run_id": None,
         }
@@ -212,10 +209,6 @@ def _points(run_id: str, events: Events) -> pa.Table:
 def _append(columns: dict[str, list[Any]], run_id: str, key: str, value: str) -> None:
     for column, one in zip(columns.values(), (run_id, key, value), strict=True):
         column.append(one)
-
-
-def _microseconds(seconds: float) -> int:
-    return int(min(max(seconds, 0.0), LAST_SECOND) * 1e6) if seconds == seconds else 0
 
 
 def _is_events(name: str) -> bool:

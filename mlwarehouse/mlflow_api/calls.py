@@ -315,8 +315,15 @@ CALLS: tuple[Call, ...] = (
 )
 """All of them."""
 
+_PREFIX = re.compile(r"/(?:ajax-)?api/[23]\.0/(?:preview/)?mlflow/(?P<path>.*)")
 _BY_PLACE = {(call.method, call.path): call for call in CALLS}
 _WITH_NAMES = tuple((re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", c.path)), c) for c in CALLS if "{" in c.path)
+
+
+def call_path(address: str) -> str | None:
+    """What stands behind MLflow's prefix in the path of an address; None where there is no such prefix."""
+    match = _PREFIX.fullmatch(address)
+    return match["path"] if match else None
 
 
 def find_call(method: str, path: str) -> tuple[Call, dict[str, str]] | None:

@@ -44,7 +44,7 @@ def log_metric(store: MlflowStore, asked: dict[str, Any]) -> dict[str, Any]:
 def log_param(store: MlflowStore, asked: dict[str, Any]) -> dict[str, Any]:
     """Set a param, once; the same value again is fine."""
     key, value = check_param(asked)
-    with store.runs.writing(asked["run_id"]) as live:
+    with store.runs.writing(asked["run_id"], is_exact=True) as live:
         old = live.state.params.get(key, value)
         if old != value:
             raise ParamConflictError(
@@ -87,7 +87,7 @@ def log_batch(store: MlflowStore, asked: dict[str, Any]) -> dict[str, Any]:
     params = [check_param(p, f"params[{n}].") for n, p in enumerate(asked["params"])]
     tags = [check_tag(t, f"tags[{n}].") for n, t in enumerate(asked["tags"])]
     check_batch(points, params, tags)
-    with store.runs.writing(run_id) as live:
+    with store.runs.writing(run_id, is_exact=bool(params)) as live:
         known = live.state.params
         conflicts = [
             {"key": key, "old_value": known[key], "new_value": value}

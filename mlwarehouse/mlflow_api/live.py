@@ -1,9 +1,9 @@
 """Runs that calls are about, held in memory: a call that logs asks no table, and one that reads a run seldom does.
 
 What this process writes it also takes into the state it holds, so that a read after a write sees it. What others write
-is seen when the state is read anew: before each reading call while another process of this machine has something in
-the spool, and otherwise when the state is older than `FRESH_S`, which is also how long what is committed elsewhere may
-take to be seen.
+is seen when the state is read anew: before each call that reads, or that sets a param, while another process of this
+machine has something in the spool; and otherwise when the state is older than `FRESH_S`, which is also how long what is
+committed elsewhere may take to be seen.
 """
 
 from __future__ import annotations
@@ -68,18 +68,20 @@ class LiveRuns:
         self._stripes = [threading.RLock() for _ in range(STRIPES)]
 
     @contextmanager
-    def writing(self, run_id: str, *, also_deleted: bool = False) -> Iterator[Live]:
+    def writing(self, run_id: str, *, also_deleted: bool = False, is_exact: bool = False) -> Iterator[Live]:
         """A run to write to; other calls about it wait meanwhile.
 
         Args:
             run_id: The run.
             also_deleted: Whether it may be deleted.
+            is_exact: Whether what others on this machine have written must be known, because it may forbid this.
 
         Raises:
             NotFoundError: There is no such run.
             InvalidInputError: It is deleted.
         """
-        with self._used(run_id, lambda live: live.is_stale) as live:
+        must_read = self._is_old if is_exact else _is_stale
+        with self._used(run_id, must_read) as live:
             state = live.state
             if not also_deleted and state.lifecycle_stage != "active":
                 raise InvalidInputError(
@@ -179,3 +181,7 @@ class LiveRuns:
             old = [self._held.pop(run_id) for run_id in gone]
         for each in old:
             self._recorder.writer.forget_map(each.series)
+
+
+def _is_stale(live: Live) -> bool:
+    return live.is_stale

@@ -220,8 +220,8 @@ def _source(store: MlflowStore, asked: dict[str, Any]) -> tuple[str, str | None]
         if asked["model_id"] and asked["model_id"] != model.model_id:
             raise _mismatch("model_id", asked["model_id"], source)
         return f"runs:/{model.owner}/{model.folder}", run_id or model.source_run_id
-    if source.startswith("mlflow-artifacts:"):
-        place = place_of(source.removeprefix("mlflow-artifacts:").lstrip("/"))
+    if source.startswith(f"{store.root}/"):
+        place = place_of(source.removeprefix(store.root))
         if place.model_id:
             model = need_model(store, place.model_id)
             return f"runs:/{model.owner}/{model.folder}", run_id or model.source_run_id

@@ -190,7 +190,7 @@ def _turn(store: MlflowStore, live: Live, status: RunStatus | None, end: int | N
 
 
 def _switch(store: MlflowStore, run_id: str, stage: str, kind: str) -> dict[str, Any]:
-    with store.runs.writing(run_id, also_deleted=True) as live:
+    with store.runs.writing(run_id, also_deleted=True, is_exact=True) as live:
         state = live.state
         if state.lifecycle_stage != stage:
             shared = {"run_id": run_id, "attempt": state.attempt, "actor": store.recorder.actor}

@@ -41,6 +41,7 @@ class MlflowStore:
         warehouse: The warehouse.
         recorder: Who writes.
         runs: Runs held in memory.
+        root: The address under which clients find artifacts.
         changing_experiments: Held while an experiment is made or changed, so that names are given once.
     """
 
@@ -55,7 +56,7 @@ class MlflowStore:
         self.recorder = Recorder(warehouse)
         self.runs = LiveRuns(self.recorder, self._load_run)
         self.changing_experiments = threading.RLock()
-        self._artifact_root = artifact_root
+        self.root = artifact_root
         self._experiments: dict[str, tuple[float, Experiment]] = {}
         if self.find_experiment(DEFAULT_EXPERIMENT_ID) is None:
             self.put_experiment(DEFAULT_EXPERIMENT_ID, DEFAULT_EXPERIMENT)
@@ -135,7 +136,7 @@ class MlflowStore:
         """Where the artifacts of an experiment's runs are: its own place, or one below the store's."""
         found = self.find_experiment(experiment_id)
         own = None if found is None else found.tags.get(LOCATION_TAG)
-        return own or f"{self._artifact_root}/{experiment_id}"
+        return own or f"{self.root}/{experiment_id}"
 
     def close(self) -> None:
         """Finish what was written, and let go of the warehouse."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -199,9 +199,9 @@ class Hooking(Delivering):
         return WebhookTestResult(answer.is_taken, answer.status, answer.text, answer.reason or None)
 
     def _set(self, webhook: Webhook, secret: str | None, *, is_new: bool, comment: str | None) -> Webhook:
-        if secret is not None and len(secret) < MIN_SECRET:
+        if secret is not None and (not isinstance(secret, str) or len(secret) < MIN_SECRET):
             raise InvalidInputError(
-                f"A webhook's secret has {MIN_SECRET} characters at least; take one by chance, such as "
+                f"A webhook's secret is a text of {MIN_SECRET} characters at least; take one by chance, such as "
                 f"`secrets.token_urlsafe({2 * MIN_SECRET})` gives."
             )
         if secret is None:
@@ -220,4 +220,6 @@ class Hooking(Delivering):
 def _listed(events: Sequence[str]) -> tuple[str, ...]:
     if isinstance(events, str):
         raise InvalidInputError(f"`events` must be a list; got the text `{events}`. Write [{events!r}].")
-    return tuple(events)
+    if not isinstance(events, Iterable):
+        raise InvalidInputError(f"`events` must be a list of events; got {type(events).__name__}.")
+    return tuple(str(event) for event in events)

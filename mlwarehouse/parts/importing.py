@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,7 @@ class Importing(Modelling):
         kind: str | None = None,
         source_id: str | None = None,
         artifacts: str = "copy",
+        columns: Mapping[str, str] | None = None,
         dry_run: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> ImportReport:
@@ -40,6 +41,9 @@ class Importing(Modelling):
             source_id: The source's name in the warehouse; None makes one of kind and place. Give the old one for a
                 source that has moved.
             artifacts: ``copy`` stores the bytes of artifacts that are at hand; ``leave`` brings none.
+            columns: What columns of a table are, by name or pattern: ``run_id``, ``run_name``, ``experiment``,
+                ``user``, ``status``, ``started_at``, ``ended_at``, ``parent_run_id``, ``step``, ``timestamp``,
+                ``param``, ``metric``, ``tag`` or ``ignore``. Of others their names tell, see the docs.
             dry_run: Only say what would come.
             on_progress: Told how far it is.
 
@@ -53,12 +57,21 @@ class Importing(Modelling):
         """
         from mlwarehouse.imports import find_source, import_from
         from mlwarehouse.imports.importer import Target
+        from mlwarehouse.imports.tables import Table
 
         if artifacts not in ARTIFACTS:
             raise InvalidInputError(
                 f"Artifacts are `copy` or `leave`; got `{artifacts}`.{did_you_mean(artifacts, ARTIFACTS)}"
             )
         opened = find_source(str(source), kind)
+        if columns is not None:
+            if not isinstance(opened, Table):
+                raise InvalidInputError(
+                    f"Columns are named for tables; `{source}` is a source of kind `{opened.kind}`."
+                )
+            opened.columns = columns
+            # Before anything is made.
+            opened.experiments()
         if not dry_run:
             self.create()
         try:

@@ -7,10 +7,11 @@ import uuid
 from typing import Any
 
 from mlwarehouse.errors import InvalidInputError, did_you_mean
-from mlwarehouse.parts.base import Base
+from mlwarehouse.parts.asking import Asking
+from mlwarehouse.parts.scorable import scorable
 
 
-class Labelling(Base):
+class Labelling(Asking):
     """Labels."""
 
     def log_labels(
@@ -22,7 +23,7 @@ class Labelling(Base):
         A null says that the truth isn't known after all.
 
         Args:
-            data: A pandas, Polars or Arrow frame.
+            data: As for `score`, but for Spark's frames.
             dataset: The name under which the rows were scored.
             key: The column that names each row.
             label: The column with the truth: numbers, or text.
@@ -33,7 +34,8 @@ class Labelling(Base):
             Rows added.
 
         Raises:
-            InvalidInputError: A column is missing or of another kind, or a row has no key.
+            InvalidInputError: A column is missing or of another kind; a row has no key; or the dataset was scored by
+                models that don't have this output.
         """
         import pyarrow as pa
         import pyarrow.compute as pc
@@ -41,16 +43,21 @@ class Labelling(Base):
         from mlwarehouse.engines.base import Txn
         from mlwarehouse.ingest.identity import login_name
         from mlwarehouse.tables import LABELS
+        from mlwarehouse.udf.streaming import BATCH_ROWS
 
-        table = pa.Table.from_pandas(data, preserve_index=False) if hasattr(data, "iloc") else pa.table(data)
+        self.place(create=True)
+        found = scorable(self, data, None)
         for column in (key, label):
-            if column not in table.column_names:
+            if column not in found.schema.names:
                 raise InvalidInputError(
-                    f"The labels have no column `{column}`.{did_you_mean(column, table.column_names)}"
+                    f"The labels have no column `{column}`.{did_you_mean(column, found.schema.names)}"
                 )
+        schema = pa.schema([found.schema.field(name) for name in dict.fromkeys((key, label))])
+        table = pa.Table.from_batches(found.read(schema.names, BATCH_ROWS, {}), schema)
         keys, truth = table.column(key).cast(pa.string()), table.column(label)
         if keys.null_count:
             raise InvalidInputError(f"Column `{key}` names the rows, and {keys.null_count} rows have none.")
+        self._check_output(dataset, output)
         if pa.types.is_dictionary(truth.type):
             truth = truth.cast(truth.type.value_type)
         is_text = pa.types.is_string(truth.type) or pa.types.is_large_string(truth.type)
@@ -76,5 +83,14 @@ class Labelling(Base):
                 "writer_seq": pa.array(range(n), pa.int64()),
             }
         )
-        self.place(create=True)
         return self.engine().append(LABELS, rows, txns=[Txn(f"labels:{source_id}", 1)]).n_rows
+
+    def _check_output(self, dataset: str, output: str) -> None:
+        """Refuse labels that would never join to a prediction."""
+        question = "SELECT DISTINCT output FROM predictions WHERE dataset = $dataset ORDER BY output"
+        known = self.engine().query(question, parameters={"dataset": dataset}).column("output").to_pylist()
+        if known and output not in known:
+            raise InvalidInputError(
+                f"The models that scored dataset `{dataset}` have no output `{output}`; say `output` as one of "
+                f"{', '.join(known)}.{did_you_mean(output, known)}"
+            )

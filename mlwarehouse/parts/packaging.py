@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlwarehouse.config import cache_dir
-from mlwarehouse.entities import ModelVersion, Snapshot
-from mlwarehouse.errors import DigestMismatchError, InvalidInputError, NotFoundError
+from mlwarehouse.entities import ModelVersion, Snapshot, VersionStatus
+from mlwarehouse.errors import DigestMismatchError, InvalidInputError, ModelError, NotFoundError
 from mlwarehouse.parts.modelling import Modelling
 
 if TYPE_CHECKING:
@@ -137,6 +137,7 @@ class Packaging(Modelling):
         *,
         description: str | None = None,
         tags: Mapping[str, str] | None = None,
+        parent: str | None = None,
         comment: str | None = None,
     ) -> ModelVersion:
         """Make a logged model the next version of a registered model.
@@ -146,13 +147,14 @@ class Packaging(Modelling):
             name: The registered model; made where there is none.
             description: Markdown.
             tags: Tags of the version.
+            parent: The address of the version that it was made from, such as ``models:/sentiment@champion``.
             comment: Why, in your words.
 
         Returns:
             The version; versions of a name are numbered from 1 without gaps, whoever else registers at the same time.
 
         Raises:
-            NotFoundError: No model is there.
+            NotFoundError: No model is there, or no version at `parent`.
             InvalidInputError: The address isn't one of a run's model, or the name can't be one.
         """
         found = self.find_model(model_uri)
@@ -167,6 +169,7 @@ class Packaging(Modelling):
             digest=found.package.digest,
             description=description,
             tags=tags,
+            parent=parent,
             comment=comment,
         )
 
@@ -189,6 +192,10 @@ class Packaging(Modelling):
         source = model_uri
         if model_uri.startswith("models:/"):
             version = self.registry_at(as_of=as_of, at=at).resolve(model_uri)
+            if version.status != VersionStatus.READY:
+                raise ModelError(
+                    f"`{model_uri}` is version {version.version}, which is {version.status}: files may be missing."
+                )
             source = version.source or ""
         if source.startswith("runs:/"):
             run_id, _, path = source.removeprefix("runs:/").strip("/").partition("/")

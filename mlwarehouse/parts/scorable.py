@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlwarehouse.errors import InvalidInputError
+from mlwarehouse.errors import InvalidInputError, NotFoundError, did_you_mean
 from mlwarehouse.parts.asking import Asking
 from mlwarehouse.tables import TABLES_BY_NAME
 from mlwarehouse.tables.views import REPORTS, VIEWS
@@ -20,6 +20,7 @@ Read = Callable[["Sequence[str] | None", int, "Mapping[str, pa.DataType]"], "Ite
 """Reads only some columns (all when None), at most so many rows at once, with the types that columns of text files are
 read as."""
 
+_NAMES = frozenset({*TABLES_BY_NAME, *VIEWS, *REPORTS})
 _SQL = re.compile(r"\s*(?:SELECT|WITH|FROM)\s", re.IGNORECASE)
 
 
@@ -46,7 +47,7 @@ class Scorable:
 
 def is_question(data: Any) -> bool:
     """Whether a text is a question or the name of a table or view, and no path."""
-    return isinstance(data, str) and (bool(_SQL.match(data)) or data in {*TABLES_BY_NAME, *VIEWS, *REPORTS})
+    return isinstance(data, str) and (bool(_SQL.match(data)) or data in _NAMES)
 
 
 def question_of(data: str, columns: Sequence[str] | None = None) -> str:
@@ -80,6 +81,9 @@ def scorable(asking: Asking, data: Any, at: Any) -> Scorable:
     if is_question(data):
         return _asked(asking, data, at)
     if isinstance(data, str | Path):
+        if not Path(data).exists():
+            meant = did_you_mean(str(data), _NAMES)
+            raise NotFoundError(f"The table `{data}` can't be read: there is no such file or folder.{meant}")
         return _file(Path(data).resolve(), at)
     if at is not None:
         raise InvalidInputError("`at` names the version of a table, and a frame has none; leave it out.")
@@ -87,7 +91,6 @@ def scorable(asking: Asking, data: Any, at: Any) -> Scorable:
 
 
 def _asked(asking: Asking, data: str, at: Any) -> Scorable:
-
     spec = TABLES_BY_NAME.get(data)
     version = None
     if isinstance(at, int) and spec is None:
@@ -110,7 +113,8 @@ def _asked(asking: Asking, data: str, at: Any) -> Scorable:
         def read_table(columns: Sequence[str] | None, rows: int, _: Any) -> Iterator[pa.RecordBatch]:
             yield from engine.batches(question_of(data, columns), reading=reading, batch_rows=rows)
 
-        return Scorable(of_table, None, read_table, data, version, state_of(data, version))
+        n_rows = engine.query(f"SELECT count(*) AS n FROM {data}", reading=reading).column("n")[0].as_py()
+        return Scorable(of_table, n_rows, read_table, data, version, state_of(data, version))
     answer: pa.RecordBatchReader = asking.sql(question_of(data), at=at, output_format="batches")
 
     def read_answer(columns: Sequence[str] | None, *_: Any) -> Iterator[pa.RecordBatch]:

@@ -118,8 +118,10 @@ class Predicting(SparkScoring, Labelling):
             raise InvalidInputError(
                 f"`on_error` is {' or '.join(choices)}; got {on_error!r}.{did_you_mean(str(on_error), choices)}"
             )
-        if batch_rows is not None and (isinstance(batch_rows, bool) or batch_rows < 1):
+        if not (batch_rows is None or (isinstance(batch_rows, int) and batch_rows >= 1)):
             raise InvalidInputError(f"`batch_rows` is a number of rows, 1 or more; got {batch_rows!r}.")
+        if not (isinstance(progress, bool) or callable(progress)):
+            raise InvalidInputError(f"`progress` is True, False or a function; got {progress!r}.")
         if isinstance(keep, str):
             raise InvalidInputError(f"`keep` is a list of columns; got the text `{keep}`. Write [{keep!r}].")
         by_spark = means_spark(engine) and isinstance(data, Path | str)
@@ -186,7 +188,7 @@ class Predicting(SparkScoring, Labelling):
 def _kept(predictor: Predictor, rows: Scorable, keep: Sequence[str] | bool) -> tuple[str, ...]:
     """The columns that are kept."""
     if not isinstance(keep, bool):
-        return tuple(keep)
+        return tuple(dict.fromkeys(keep))
     if keep and predictor.signature is None:
         raise InvalidInputError("The model has no signature, so `keep` must list the columns.")
     fields = predictor.signature.inputs if keep and predictor.signature is not None else ()

@@ -62,6 +62,7 @@ _REGISTRY: tuple[tuple[str, str, str], ...] = (
     ("model_created", "model_created", "A registered model."),
     ("version_created", "version_created", "A version, made from `value`."),
     ("version_parent_set", "parent_set", "The version was made from the version `value`."),
+    ("version_status_set", "status_set", "The version is `value`: pending, ready or failed."),
     ("alias_set", "alias_set", "The alias `key` points at the version."),
     ("alias_deleted", "alias_deleted", "The alias `key` is gone."),
     ("stage_set", "stage_set", "The version was moved to the stage `value`."),

@@ -15,7 +15,7 @@ from mlwarehouse.query.frames import FRAME_FORMATS, check_format, to_frame
 from mlwarehouse.query.names import Name
 from mlwarehouse.query.question import Scope
 from mlwarehouse.query.unknown import existing_series, refuse_unknown
-from mlwarehouse.tables.reports import DEFAULTS_OF_NOTHING, PARAMETRIC, Parameter, ReportSpec, report_spec
+from mlwarehouse.tables.reports import DEFAULTS_OF_NOTHING, LISTS, PARAMETRIC, Parameter, ReportSpec, report_spec
 from mlwarehouse.tables.views import REPORTS
 
 ReadTime = Callable[[Any], dt.datetime]
@@ -75,6 +75,8 @@ def report(
     for parameter in spec.parameters:
         if parameter.type == "metric" and values[parameter.name] is not None:
             _check_metric(engine, reading, values[parameter.name], values.get("experiments"))
+        if parameter.type in _SCORED and values[parameter.name] is not None:
+            _check_scored(engine, reading, parameter.type, values[parameter.name])
     return to_frame((answering or engine).query(spec.sql, reading=reading, parameters=values), output_format)
 
 
@@ -112,11 +114,14 @@ def _value(spec: ReportSpec, parameter: Parameter, value: Any, now: dt.datetime,
                 f"{did_you_mean(str(value), parameter.choices)}"
             )
         return value
-    if parameter.type == "number":
-        return _number(what, value)
+    if parameter.type in ("number", "count"):
+        number = _number(what, value)
+        if parameter.type == "count" and (number < 1 or number != int(number)):
+            raise InvalidInputError(f"{what} is a whole number from 1 on; got {value!r}.")
+        return number
     if parameter.type == "time":
         return read_time(value)
-    if parameter.type in ("texts", "experiments"):
+    if parameter.type in LISTS:
         texts = [value] if isinstance(value, str) else value
         if not isinstance(texts, list | tuple) or not all(isinstance(t, str) for t in texts):
             raise InvalidInputError(f"{what} is a list of texts; got {value!r}.")
@@ -142,3 +147,29 @@ def _check_metric(engine: Engine, reading: Reading | None, series: str, experime
     scope = Scope(experiment_ids=ids, view_type=ViewType.ACTIVE_ONLY)
     if not existing_series(engine, reading, scope, [series]):
         refuse_unknown(engine, reading, scope, [Name("metric", series)], NotFoundError)
+
+
+_DATASETS = ("rows were scored as dataset", "SELECT DISTINCT dataset AS name FROM predictions")
+_SCORED = {
+    "dataset": _DATASETS,
+    "datasets": _DATASETS,
+    "scoring_models": ("rows were scored by model", "SELECT DISTINCT model_name AS name FROM predictions"),
+    "features": (
+        "values are kept of",
+        "SELECT output AS name FROM predictions UNION SELECT feature AS name FROM prediction_inputs",
+    ),
+}
+"""What there are of a parameter's values, by its type: in words, and as a question."""
+
+
+def _check_scored(engine: Engine, reading: Reading | None, type_: str, given: str | list[str]) -> None:
+    """Refuse names of what nobody scored, for the same reason."""
+    words, question = _SCORED[type_]
+    found = engine.query(question, reading=reading).column("name")
+    known = sorted(found.drop_null().to_pylist())
+    for name in [given] if isinstance(given, str) else given:
+        if name not in known:
+            raise NotFoundError(
+                f"No {words} `{name}`; there are {', '.join(known[:10]) or 'none'}"
+                f"{' and more' if len(known) > 10 else ''}.{did_you_mean(name, known)}"
+            )

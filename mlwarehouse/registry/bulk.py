@@ -45,7 +45,7 @@ class BulkRegistered:
 
 def bulk_register(ledger: Ledger, given: Any, source_id: str, comment: str | None) -> BulkRegistered:
     """See `Registry.bulk_register`."""
-    from mlwarehouse.registry.bulk_rows import event_rows, read_versions, targets
+    from mlwarehouse.registry.bulk_rows import event_rows, read_versions, targets, with_parents
 
     if not isinstance(source_id, str) or not source_id.strip():
         raise InvalidInputError(f"A source id must be text that isn't empty; got {source_id!r}.")
@@ -56,6 +56,7 @@ def bulk_register(ledger: Ledger, given: Any, source_id: str, comment: str | Non
     versions = read_versions(given)
     if not len(versions):
         return BulkRegistered(source_id, 0, 0, is_new=True)
+    versions = with_parents(versions, ledger.states)
     models = versions.models.to_pylist()
 
     def check(policies: tuple[Policy, ...]) -> None:

@@ -6,8 +6,8 @@ would have written one after the other, in the order of the rows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,17 +16,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlwarehouse.errors import InvalidInputError, did_you_mean
-from mlwarehouse.registry import names
+from mlwarehouse.registry import names, rules
 from mlwarehouse.registry.events import Kind
+from mlwarehouse.registry.fold import ModelState
 from mlwarehouse.tables import REGISTRY_EVENTS
 
-COLUMNS = ("name", "source", "run_id", "digest", "description", "stage", "alias")
-"""The columns that versions may have; only the first two must be there."""
+COLUMNS = ("name", "source", "run_id", "digest", "description", "parent", "stage", "alias")
+"""The columns that versions may have, beside those of tags; only the first two must be there."""
+
+TAG = "tags."
+"""What the name of a tag's column begins with; the key comes behind it."""
 
 Ints = npt.NDArray[np.int64]
-
-_KINDS = (Kind.MODEL_CREATED, Kind.VERSION_CREATED, Kind.STAGE_SET, Kind.ALIAS_SET)
-_MODEL, _VERSION, _STAGE, _ALIAS = range(4)
+Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Known:
 
     last_seq: Ints
     last_version: Ints
-    exists: npt.NDArray[np.bool_]
+    exists: Mask
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,32 @@ def read_versions(given: Any) -> Versions:
     return Versions(models, model, columns)
 
 
+def with_parents(versions: Versions, states: Callable[[Sequence[str]], Mapping[str, ModelState]]) -> Versions:
+    """The versions with their parents' addresses as those of the versions that they mean now.
+
+    Args:
+        versions: The versions.
+        states: Gives the states of the models of some names.
+
+    Raises:
+        InvalidInputError: One isn't an address.
+        NotFoundError: There is no such version.
+    """
+    if "parent" not in versions.columns:
+        return versions
+    addresses = {
+        text: names.model_address(text) for text in pc.unique(versions.columns["parent"]).drop_null().to_pylist()
+    }
+    found = states(sorted({address.name for address in addresses.values()}))
+
+    def meant(text: str) -> str:
+        address = addresses[text]
+        number = rules.meant(found.get(address.name, ModelState(address.name)), address)
+        return f"models:/{address.name}/{number}"
+
+    return replace(versions, columns={**versions.columns, "parent": _checked(versions.columns["parent"], meant)})
+
+
 def targets(versions: Versions) -> list[tuple[str | None, str | None]]:
     """The stages, and the aliases, that some of the versions come to."""
     found: dict[str, list[str]] = {}
@@ -119,23 +147,29 @@ def event_rows(
     n, model = len(versions), versions.model
     is_first = np.ones(n, bool)
     is_first[1:] = model[1:] != model[:-1]
-    makes_model = is_first & ~known.exists[model]
-    has_stage, has_alias = (_is_given(versions.columns.get(c), n) for c in ("stage", "alias"))
-    n_events = 1 + makes_model.astype(np.int64) + has_stage + has_alias
+    steps = _steps(versions, is_first & ~known.exists[model])
+    n_events = np.sum([step.of for step in steps], axis=0, dtype=np.int64)
     begins = np.cumsum(n_events) - n_events
     total = int(n_events.sum())
     row = np.repeat(np.arange(n), n_events)
-    kind = np.arange(total) - begins[row] + 1 - makes_model[row]
-    # Behind the version comes its stage, or its alias where it has no stage.
-    kind[(kind == _STAGE) & ~has_stage[row]] = _ALIAS
+    # Which step each event is: the events of a row come in the order of the steps.
+    which = np.empty(total, np.int64)
+    places = begins.copy()
+    for number_of_step, step in enumerate(steps):
+        which[places[step.of]] = number_of_step
+        places += step.of
     of_model = model[row]
     first_rows = np.flatnonzero(is_first)
     seq = np.arange(total) - begins[first_rows][of_model] + 1 + known.last_seq[of_model]
     number = np.arange(n) - first_rows[model] + 1 + known.last_version[model]
 
-    def of_kind(column: str, wanted: int) -> pa.Array:
-        found = versions.columns.get(column)
-        return pa.nulls(total, pa.string()) if found is None else found.take(pa.array(row, mask=kind != wanted))
+    def said(column: str) -> pa.Array:
+        found = pa.nulls(total, pa.string())
+        for number_of_step, step in enumerate(steps):
+            given = versions.columns.get(step.columns.get(column, ""))
+            if given is not None:
+                found = pc.coalesce(given.take(pa.array(row, mask=which != number_of_step)), found)
+        return found
 
     def same(text: str | None) -> pa.Array:
         if text is None:
@@ -143,19 +177,15 @@ def event_rows(
         return pa.DictionaryArray.from_arrays(pa.array(np.zeros(total, np.int32)), pa.array([text]))
 
     times = pa.array(np.full(total, at, np.int64)).cast(pa.timestamp("us", tz="UTC"))
+    coded = pa.array(which.astype(np.int32))
     columns = {
         # As plain text: a dictionary of all names would be written into each row group.
         "model_name": versions.models.take(pa.array(of_model)),
         "seq": pa.array(seq),
-        "kind": pa.DictionaryArray.from_arrays(pa.array(kind.astype(np.int32)), pa.array([k.value for k in _KINDS])),
-        "version": pa.array(number[row], mask=kind == _MODEL),
-        "alias": of_kind("alias", _ALIAS),
-        "stage": of_kind("stage", _STAGE),
-        "key": pa.nulls(total, pa.string()),
-        "value": of_kind("description", _VERSION),
-        "source": of_kind("source", _VERSION),
-        "run_id": of_kind("run_id", _VERSION),
-        "digest": of_kind("digest", _VERSION),
+        "kind": pa.DictionaryArray.from_arrays(coded, pa.array([step.kind.value for step in steps])),
+        "version": pa.array(number[row], mask=which == 0),
+        "key": pa.array([step.key for step in steps], pa.string()).take(coded),
+        **{column: said(column) for column in ("alias", "stage", "value", "source", "run_id", "digest")},
         "actor": same(actor),
         "comment": same(comment),
         "event_at": times,
@@ -166,6 +196,40 @@ def event_rows(
     return pa.table(
         [columns[c.name] for c in REGISTRY_EVENTS.all_columns], [c.name for c in REGISTRY_EVENTS.all_columns]
     )
+
+
+@dataclass(frozen=True)
+class _Step:
+    """An event that a row may become.
+
+    Attributes:
+        kind: Its kind.
+        of: The rows that become one, of shape [n].
+        columns: The columns of versions that it says, by the column of events.
+        key: The key that it says.
+    """
+
+    kind: Kind
+    of: Mask
+    columns: Mapping[str, str]
+    key: str | None = None
+
+
+def _steps(versions: Versions, makes_model: Mask) -> list[_Step]:
+    """The events that rows become, in their order; the first is the model's own."""
+    n = len(versions)
+    made = {"source": "source", "run_id": "run_id", "digest": "digest", "value": "description"}
+    steps = [
+        _Step(Kind.MODEL_CREATED, makes_model, {}),
+        _Step(Kind.VERSION_CREATED, np.ones(n, bool), made),
+        _Step(Kind.PARENT_SET, _is_given(versions.columns.get("parent"), n), {"value": "parent"}),
+    ]
+    for column in sorted(c for c in versions.columns if c.startswith(TAG)):
+        is_given = _is_given(versions.columns[column], n)
+        steps.append(_Step(Kind.TAG_SET, is_given, {"value": column}, column.removeprefix(TAG)))
+    for kind, column in ((Kind.STAGE_SET, "stage"), (Kind.ALIAS_SET, "alias")):
+        steps.append(_Step(kind, _is_given(versions.columns.get(column), n), {column: column}))
+    return steps
 
 
 def _columns(given: Any) -> dict[str, pa.Array]:
@@ -186,10 +250,14 @@ def _columns(given: Any) -> dict[str, pa.Array]:
             )
         if len(set(table.column_names)) < table.num_columns:
             raise InvalidInputError(f"Versions have a column twice; they have {', '.join(table.column_names)}.")
-        unknown = sorted(set(table.column_names) - set(COLUMNS))
+        for column in table.column_names:
+            if column.startswith(TAG):
+                names.tags({column.removeprefix(TAG): ""})
+        unknown = sorted(c for c in set(table.column_names) - set(COLUMNS) if not c.startswith(TAG))
         if unknown:
             raise InvalidInputError(
-                f"Versions have a column `{unknown[0]}`, which isn't known; the columns are {', '.join(COLUMNS)}."
+                f"Versions have a column `{unknown[0]}`, which isn't known; the columns are {', '.join(COLUMNS)}, "
+                f"{TAG}<key>."
                 f"{did_you_mean(unknown[0], COLUMNS)}"
             )
         found = {}
@@ -224,5 +292,5 @@ def _checked(column: pa.Array, check: Any) -> pa.Array:
     return pa.array(texts, pa.string()).take(coded.indices)
 
 
-def _is_given(column: pa.Array | None, n: int) -> npt.NDArray[np.bool_]:
+def _is_given(column: pa.Array | None, n: int) -> Mask:
     return np.zeros(n, bool) if column is None else np.asarray(column.is_valid())

@@ -33,6 +33,7 @@ class Kind(enum.StrEnum):
     RENAMED_FROM = "renamed_from"
     """Under the new name, behind all that the model has been through."""
     PARENT_SET = "parent_set"
+    STATUS_SET = "status_set"
     COMMENT_ADDED = "comment_added"
     COMMENT_EDITED = "comment_edited"
     COMMENT_DELETED = "comment_deleted"

@@ -14,6 +14,7 @@ from mlwarehouse.entities import (
     RegisteredModel,
     Stage,
     TransitionRequest,
+    VersionStatus,
 )
 from mlwarehouse.registry.events import Change, Event, Kind
 
@@ -39,6 +40,7 @@ class VersionState:
         description: The last description given.
         tags: Value by key.
         parent: The version that it was made from, as ``models:/<name>/<version>``.
+        status: How far its registration has come.
     """
 
     version: int
@@ -50,6 +52,7 @@ class VersionState:
     description: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     parent: str | None = None
+    status: str = VersionStatus.READY
 
 
 @dataclass(frozen=True)
@@ -191,6 +194,7 @@ class ModelState:
             tags=MappingProxyType(dict(version.tags)),
             last_updated_timestamp=milliseconds(version.updated_at),
             parent=version.parent,
+            status=version.status,
         )
 
     def request(self, number: int) -> TransitionRequest:
@@ -345,6 +349,8 @@ def _on_version(version: VersionState, change: Change) -> VersionState:
         return replace(version, stage=change.stage)
     if change.kind is Kind.PARENT_SET:
         return replace(version, parent=change.value)
+    if change.kind is Kind.STATUS_SET and change.value is not None:
+        return replace(version, status=change.value)
     return version
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from mlwarehouse.engines.base import Engine, Reading
 from mlwarehouse.entities import ModelComment, ModelVersion, RegisteredModel
-from mlwarehouse.errors import NotFoundError
 from mlwarehouse.registry import names, rules
 from mlwarehouse.registry.archive import MODELS_AT_MOST
 from mlwarehouse.registry.differences import Difference, differences
@@ -83,19 +82,8 @@ class Looking:
             NotFoundError: No such model, version or alias, or no version in the stage.
         """
         address = names.model_address(uri)
-        if address.version is not None:
-            return self.get_model_version(address.name, address.version)
-        if address.alias is not None:
-            return self.get_model_version_by_alias(address.name, address.alias)
         state = self._existing(address.name)
-        there = [v for v in state.versions.values() if address.stage is None or v.stage == address.stage]
-        if not there:
-            where = f" in stage {address.stage.value}" if address.stage is not None else ""
-            stages = ", ".join(sorted({f"{v.stage}" for v in state.versions.values()})) or "no stage at all"
-            raise NotFoundError(
-                f"Registered model `{address.name}` has no version{where}; it has versions in {stages}."
-            )
-        return state.model_version(max(v.version for v in there))
+        return state.model_version(rules.meant(state, address))
 
     def search_model_versions(
         self, search: Search = _ALL, *, max_results: int | None = None, page_token: str | None = None

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mlwarehouse.entities import Stage
+from mlwarehouse.entities import Stage, VersionStatus
 from mlwarehouse.errors import InvalidInputError, did_you_mean
 
 MAX_NAME = 256
@@ -93,6 +93,18 @@ def stage_named(stage: str) -> Stage:
     raise InvalidInputError(
         f"There is no stage `{stage}`.{did_you_mean(str(stage).capitalize(), names)} The stages are {', '.join(names)}."
     )
+
+
+def status_named(status: str) -> VersionStatus:
+    """The status of a version by its name.
+
+    Raises:
+        InvalidInputError: There is none.
+    """
+    known = {s.value: s for s in VersionStatus}
+    if status not in known:
+        raise InvalidInputError(f"A version is {', '.join(known)}; got `{status}`.{did_you_mean(str(status), known)}")
+    return known[status]
 
 
 def tag(key: str, value: str | None) -> tuple[str, str | None]:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from mlwarehouse.entities import Stage
+from mlwarehouse.entities import Stage, VersionStatus
 from mlwarehouse.errors import ConflictError, InvalidInputError, NotFoundError, PermissionDeniedError, did_you_mean
 from mlwarehouse.registry.events import Change, Kind
 from mlwarehouse.registry.fold import ModelState, VersionState
+from mlwarehouse.registry.names import ModelAddress
 
 
 def create_model(state: ModelState, *, description: str | None, tags: Mapping[str, str]) -> Sequence[Change]:
@@ -35,6 +36,7 @@ def create_version(
     description: str | None,
     tags: Mapping[str, str],
     parent: str | None = None,
+    status: VersionStatus = VersionStatus.READY,
 ) -> Sequence[Change]:
     """Create the next version, and the model if there is none."""
     number = state.last_version + 1
@@ -43,7 +45,24 @@ def create_version(
         Kind.VERSION_CREATED, version=number, source=source, run_id=run_id, digest=digest, value=description
     )
     made_from = () if parent is None else (Change(Kind.PARENT_SET, version=number, value=parent),)
-    return (*model, version, *made_from, *_tags(number, tags))
+    unready = () if status is VersionStatus.READY else (Change(Kind.STATUS_SET, version=number, value=status.value),)
+    return (*model, version, *unready, *made_from, *_tags(number, tags))
+
+
+def set_status(state: ModelState, *, version: int, status: VersionStatus) -> Sequence[Change]:
+    """Say what has become of a version that was pending.
+
+    Raises:
+        NotFoundError: No such model or version.
+        ConflictError: It isn't pending.
+    """
+    before = need_version(state, version).status
+    if before != VersionStatus.PENDING:
+        raise ConflictError(
+            f"Version {version} of `{state.name}` is {before}; only one that is {VersionStatus.PENDING} becomes "
+            "something else. Register another one."
+        )
+    return (Change(Kind.STATUS_SET, version=version, value=status.value),)
 
 
 def set_alias(state: ModelState, *, alias: str, version: int) -> Sequence[Change]:
@@ -255,6 +274,28 @@ def need_alias(state: ModelState, alias: str) -> int:
             f"{did_you_mean(alias, state.aliases)}"
         )
     return found
+
+
+def meant(state: ModelState, address: ModelAddress) -> int:
+    """The version that an address means.
+
+    Args:
+        state: The model of its name.
+        address: The address.
+
+    Raises:
+        NotFoundError: No such model, version or alias, or no version in the stage.
+    """
+    if address.version is not None:
+        return need_version(state, address.version).version
+    if address.alias is not None:
+        return need_alias(state, address.alias)
+    there = [v for v in need_model(state).versions.values() if address.stage is None or v.stage == address.stage]
+    if not there:
+        where = f" in stage {address.stage.value}" if address.stage is not None else ""
+        stages = ", ".join(sorted({f"{v.stage}" for v in state.versions.values()})) or "no stage at all"
+        raise NotFoundError(f"Registered model `{state.name}` has no version{where}; it has versions in {stages}.")
+    return max(v.version for v in there)
 
 
 def _need(state: ModelState, version: int | None) -> None:

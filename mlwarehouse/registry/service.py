@@ -8,10 +8,11 @@ from functools import partial
 from typing import Any
 
 from mlwarehouse.engines.base import Engine, Reading
-from mlwarehouse.entities import ModelComment, ModelVersion, RegisteredModel
+from mlwarehouse.entities import ModelVersion, RegisteredModel, VersionStatus
 from mlwarehouse.errors import InvalidInputError
 from mlwarehouse.registry import names, rules
 from mlwarehouse.registry.bulk import BulkRegistered, bulk_register
+from mlwarehouse.registry.commented import Commented
 from mlwarehouse.registry.events import Change
 from mlwarehouse.registry.fold import ModelState
 from mlwarehouse.registry.governed import Governed
@@ -26,7 +27,7 @@ def _now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
 
 
-class Registry(Governed, Hooked, Looking):
+class Registry(Governed, Hooked, Commented, Looking):
     """Registered models, their versions, aliases, stages and tags, and the whole history of each.
 
     Threads may share it. Every change, allowed or refused by a rule, is also a row of `audit`.
@@ -54,7 +55,6 @@ class Registry(Governed, Hooked, Looking):
         """
         self._engine = engine
         self._reading = reading
-        self._actor = actor
         self._present = present
         self._ledger = Ledger(engine, actor=Actor(actor, names.roles(roles)), clock=clock, reading=reading)
 
@@ -87,6 +87,7 @@ class Registry(Governed, Hooked, Looking):
         description: str | None = None,
         tags: Mapping[str, str] | None = None,
         parent: str | None = None,
+        status: str = VersionStatus.READY,
         comment: str | None = None,
     ) -> ModelVersion:
         """Create a model's next version; its number is used by no other, then or later.
@@ -99,10 +100,12 @@ class Registry(Governed, Hooked, Looking):
             description: Markdown.
             tags: Value by key.
             parent: The address of the version that it was made from, such as ``models:/sentiment/3``.
+            status: ``PENDING_REGISTRATION`` where its files are still on their way; `set_model_version_status` then
+                says what became of it.
             comment: Why, in the actor's words.
 
         Raises:
-            InvalidInputError: A name, source, parent or tag that can't be.
+            InvalidInputError: A name, source, parent, status or tag that can't be.
             NotFoundError: There is no such parent.
             ConcurrentChangeError: Others changed the model all the time.
         """
@@ -118,17 +121,40 @@ class Registry(Governed, Hooked, Looking):
         }
         # An alias moves: what is kept is the version that it meant.
         arguments["parent"] = None if parent is None else self.resolve(parent).uri
-        decide = partial(rules.create_version, **arguments)
+        decide = partial(rules.create_version, **arguments, status=names.status_named(status))
+        arguments["status"] = None if status == VersionStatus.READY else status
         state = self._change("create_model_version", name, None, decide, arguments, comment)
         return state.model_version(state.last_version)
+
+    def set_model_version_status(
+        self, name: str, version: int | str, status: str, comment: str | None = None
+    ) -> ModelVersion:
+        """Say what has become of a version that is ``PENDING_REGISTRATION``.
+
+        Args:
+            name: The registered model.
+            version: Its version.
+            status: ``READY`` or ``FAILED_REGISTRATION``.
+            comment: Why, in the actor's words.
+
+        Raises:
+            InvalidInputError: No such status.
+            NotFoundError: No such model or version.
+            ConflictError: It isn't pending any more.
+        """
+        number, wanted = names.version_number(version), names.status_named(status)
+        decide = partial(rules.set_status, version=number, status=wanted)
+        arguments = {"status": wanted.value}
+        return self._change("set_model_version_status", name, number, decide, arguments, comment).model_version(number)
 
     def bulk_register(self, versions: Any, *, source_id: str, comment: str | None = None) -> BulkRegistered:
         """Register many versions of many models at once: one commit, all of them or none.
 
         Args:
             versions: An Arrow, pandas or Polars table, or lists by column name. Columns, all text: ``name``,
-                ``source``, and where wanted ``run_id``, ``digest``, ``description``, ``stage`` and ``alias``, null for
-                none. Models that aren't there are made; versions of one are numbered in the order of their rows.
+                ``source``, and where wanted ``run_id``, ``digest``, ``description``, ``parent``, ``stage``, ``alias``
+                and ``tags.<key>``, null for none. Models that aren't there are made; versions of one are numbered in
+                the order of their rows. A parent is a version that there is before.
             source_id: Names these versions, such as the file they come from: under one id they are registered once.
             comment: Why, in the actor's words.
 
@@ -324,47 +350,6 @@ class Registry(Governed, Hooked, Looking):
         number = names.version_number(version)
         decide = partial(rules.restore_version, version=number)
         return self._change("restore_model_version", name, number, decide, {}, comment).model_version(number)
-
-    def add_comment(self, name: str, text: str, version: int | str | None = None) -> ModelComment:
-        """Comment on a model, or on one of its versions.
-
-        Args:
-            name: The registered model.
-            text: Markdown.
-            version: The version; None for the model.
-
-        Raises:
-            InvalidInputError: The text is empty.
-            NotFoundError: No such model or version.
-        """
-        number = None if version is None else names.version_number(version)
-        decide = partial(rules.add_comment, version=number, text=names.comment_text(text))
-        state = self._change("add_comment", name, number, decide, {"text": text})
-        return state.comment(state.last_seq)
-
-    def edit_comment(self, name: str, comment_id: int, text: str) -> ModelComment:
-        """Give one's own comment another text.
-
-        Raises:
-            InvalidInputError: The text is empty.
-            NotFoundError: No such model or comment.
-            PermissionDeniedError: It is somebody else's.
-        """
-        comment_id = names.event_number(comment_id, "comment")
-        decide = partial(rules.edit_comment, number=comment_id, text=names.comment_text(text), actor=self._actor)
-        state = self._change("edit_comment", name, None, decide, {"comment_id": comment_id, "text": text})
-        return state.comment(comment_id)
-
-    def delete_comment(self, name: str, comment_id: int) -> None:
-        """Delete one's own comment; its text stays in the history.
-
-        Raises:
-            NotFoundError: No such model or comment.
-            PermissionDeniedError: It is somebody else's.
-        """
-        comment_id = names.event_number(comment_id, "comment")
-        decide = partial(rules.delete_comment, number=comment_id, actor=self._actor)
-        self._change("delete_comment", name, None, decide, {"comment_id": comment_id})
 
     def _tag(self, action: str, name: str, version: int | None, key: str, value: str | None) -> None:
         key, value = names.tag(key, value)

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mlwarehouse._version import __version__
 from mlwarehouse.errors import InvalidInputError
-from mlwarehouse.mlflow_api import Call, MlflowStore, find_call, methods_of
+from mlwarehouse.mlflow_api import Call, MlflowStore, call_path, find_call, methods_of
 from mlwarehouse.mlflow_api.checks import MOST_BODY_BYTES
 from mlwarehouse.server.answers import HEADERS, answer, guarded, refuse
 from mlwarehouse.server.files import ROUTES
@@ -27,16 +29,15 @@ MLFLOW_VERSION = "3.17.2"
 MOST_BYTES = 32 << 20
 """The longest body of a call that logs no file."""
 
-_PREFIX = re.compile(r"/(?:ajax-)?api/[23]\.0/(?:preview/)?mlflow/(?P<path>.*)")
-
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
-def create_app(store: MlflowStore) -> FastAPI:
+def create_app(store: MlflowStore, hosts: Sequence[str] = ()) -> FastAPI:
     """The application.
 
     Args:
         store: What is served; it is closed when the application ends.
+        hosts: The names under which it may be asked; none of them means all.
     """
 
     @asynccontextmanager
@@ -45,7 +46,7 @@ def create_app(store: MlflowStore) -> FastAPI:
         yield
         await run_in_threadpool(store.close)
 
-    return FastAPI(
+    application = FastAPI(
         title="mlwarehouse",
         version=__version__,
         lifespan=living,
@@ -57,6 +58,27 @@ def create_app(store: MlflowStore) -> FastAPI:
             Route("/{rest:path}", _call, methods=METHODS),
         ],
     )
+    if hosts:
+        application.add_middleware(NamedHosts, hosts=hosts)
+    return application
+
+
+class NamedHosts:
+    """Refuses what is asked under another name, before anything else sees it."""
+
+    def __init__(self, app: ASGIApp, hosts: Sequence[str]) -> None:
+        """Stand before an application."""
+        self._app, self._hosts = app, {host.lower() for host in hosts}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it."""
+        if scope["type"] == "http":
+            host = Headers(scope=scope).get("host", "")
+            if re.sub(r":[0-9]+$", "", host).lower() not in self._hosts:
+                message = f"The server isn't asked under the name {host[:80]!a}; `--allowed-host` allows one."
+                await refuse("PERMISSION_DENIED", message, 403)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
 
 
 async def _health(request: Request) -> Response:
@@ -71,8 +93,7 @@ async def _version(request: Request) -> Response:
 
 @guarded
 async def _call(request: Request) -> Response:
-    match = _PREFIX.fullmatch(request.url.path)
-    path = match["path"] if match else ""
+    path = call_path(request.url.path) or ""
     found = find_call(request.method, path)
     if found is None:
         return _nobody(request, path)

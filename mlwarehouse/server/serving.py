@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import ipaddress
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import uvicorn
 
-from mlwarehouse.errors import InvalidInputError
+from mlwarehouse.errors import ConflictError, InvalidInputError
 from mlwarehouse.mlflow_api import MlflowStore
 from mlwarehouse.server.app import create_app
 from mlwarehouse.warehouse import Warehouse
@@ -19,11 +21,26 @@ DRAIN_S = 30
 WAITING = 2048
 """Connections that may wait to be taken."""
 
+LOCK = "server.lock"
+"""The file in the spool that a server holds; it is let go of with the process, however that ends."""
+
 PROXIED = "mlflow-artifacts:"
 """The scheme of artifacts that clients send to the server and fetch from it."""
 
 
-def serve(warehouse: Warehouse, *, host: str, port: int, is_open: bool = False, tell: Callable[[str], None]) -> None:
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+"""The names by which this machine's own programs call it."""
+
+
+def serve(
+    warehouse: Warehouse,
+    *,
+    host: str,
+    port: int,
+    is_open: bool = False,
+    allowed_hosts: Sequence[str] = (),
+    tell: Callable[[str], None],
+) -> None:
     """Serve a warehouse until the process is told to end; then end the calls that are under way.
 
     Args:
@@ -31,10 +48,14 @@ def serve(warehouse: Warehouse, *, host: str, port: int, is_open: bool = False, 
         host: The address to listen at.
         port: The port; 0 takes a free one.
         is_open: Whether anyone who reaches the address may read and change everything.
+        allowed_hosts: Names under which it may be asked, beside this machine's own: what a proxy before it calls it.
+            A page that a browser on this machine shows can make its own name mean this machine, and then asks under
+            that name. At an address for everyone, none of them means all.
         tell: Called with the server's address when it can be asked.
 
     Raises:
         InvalidInputError: Nothing can listen there; or other machines reach it, and nobody said that this is meant.
+        ConflictError: Another server of this machine serves the warehouse.
         StorageError: The warehouse can't be written.
     """
     if not is_open and not _is_loopback(host):
@@ -50,8 +71,12 @@ def serve(warehouse: Warehouse, *, host: str, port: int, is_open: bool = False, 
         raise InvalidInputError(
             f"The server can't listen at `{host}`, port {port}: {error.strerror}. Choose others by --host and --port."
         ) from error
-    with listening:
-        app = create_app(MlflowStore(warehouse, artifact_root=PROXIED))
+    # Answers are small, and a client waits for each. asyncio does this only for sockets that say their protocol.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    names = (*allowed_hosts, *LOOPBACK, host) if allowed_hosts or not is_open else ()
+    warehouse.create()
+    with listening, _only_server(warehouse):
+        app = create_app(MlflowStore(warehouse, artifact_root=PROXIED), names)
         # One process: its threads share what is held in memory. Its own log says what fails.
         config = uvicorn.Config(
             app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=DRAIN_S
@@ -59,6 +84,21 @@ def serve(warehouse: Warehouse, *, host: str, port: int, is_open: bool = False, 
         shown = f"[{host}]" if ":" in host else host
         tell(f"http://{shown}:{listening.getsockname()[1]}")
         uvicorn.Server(config).run(sockets=[listening])
+
+
+@contextmanager
+def _only_server(warehouse: Warehouse) -> Iterator[None]:
+    """Be the machine's one server of a warehouse: of two, each would take what the other hasn't committed for later."""
+    folder = warehouse.spool()
+    folder.create()
+    with (folder.path / LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ConflictError(
+                f"Another server of this machine serves `{warehouse.uri}`; use that one, or end it first."
+            ) from None
+        yield
 
 
 def _is_loopback(host: str) -> bool:

@@ -14,11 +14,12 @@ REGISTRY_EVENTS = TableSpec(
             "kind",
             "string",
             "About a model: `model_created`, `model_deleted`, `model_restored`, `model_renamed`, `renamed_from`. "
-            "About a version: `version_created`, `parent_set`, `stage_set`, `version_deleted`, `version_restored`. "
-            "About aliases: `alias_set`, `alias_deleted`. About a model or a version: `tag_set`, `description_set`, "
-            "`comment_added`, `comment_edited`, `comment_deleted`. About moves: `transition_requested`, "
-            "`request_approved`, `request_rejected`, `request_cancelled`, `gate_checked`. Under the name `:policies`: "
-            "`policy_set`, `policy_removed`. Under `:webhooks`: `webhook_set`, `webhook_removed`, `webhook_failed`.",
+            "About a version: `version_created`, `status_set`, `parent_set`, `stage_set`, `version_deleted`, "
+            "`version_restored`. About aliases: `alias_set`, `alias_deleted`. About a model or a version: `tag_set`, "
+            "`description_set`, `comment_added`, `comment_edited`, `comment_deleted`. About moves: "
+            "`transition_requested`, `request_approved`, `request_rejected`, `request_cancelled`, `gate_checked`. "
+            "Under the name `:policies`: `policy_set`, `policy_removed`. Under `:webhooks`: `webhook_set`, "
+            "`webhook_removed`, `webhook_failed`.",
             nullable=False,
         ),
         Column("version", "long", "The model version it concerns; null when it concerns the model."),
@@ -35,8 +36,9 @@ REGISTRY_EVENTS = TableSpec(
             "value",
             "string",
             "The tag's value (null removes it); the text of a description or comment; the other name, for a rename; "
-            "the version that a version was made from, as `models:/<name>/<version>`, for `parent_set`; "
-            "`passed` or `failed`, for `gate_checked`; the policy, the webhook, or what failed, as JSON.",
+            "the version that a version was made from, as `models:/<name>/<version>`, for `parent_set`; the status, "
+            "for `status_set`; `passed` or `failed`, for `gate_checked`; the policy, the webhook, or what failed, as "
+            "JSON.",
         ),
         Column("source", "string", "Where the version's files are, as `runs:/<run_id>/<path>`."),
         Column("run_id", "string", "The run that made the version."),

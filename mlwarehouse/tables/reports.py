@@ -35,20 +35,33 @@ PARAMETRIC: tuple[str, ...] = (
     "stage_funnel",
     "model_freshness",
     "changes",
+    "regression_quality",
+    "classification_quality",
+    "calibration",
+    "error_by_slice",
+    "drift",
 )
 """The reports that take parameters."""
 
-PARTS: tuple[str, ...] = ("chosen_runs", "measured", "valued_params", "trials")
+PARTS: tuple[str, ...] = ("chosen_runs", "measured", "valued_params", "trials", "rated", "classified", "compared")
 """Questions that several reports begin with, each after those it depends on."""
 
 TYPES: dict[str, str] = {
     "metric": "A metric that a run has, as in the column `series` of `metric_summaries`.",
     "experiments": "Names of experiments; one name is a list of one.",
     "texts": "Texts; one text is a list of one.",
+    "dataset": "A name under which rows were scored.",
+    "datasets": "Such names; one name is a list of one.",
+    "scoring_models": "Registered models that have scored rows; one name is a list of one.",
+    "features": "Outputs, and inputs whose values were kept; one name is a list of one.",
+    "count": "A whole number from 1 on.",
     "number": "A finite number.",
     "time": "A time, as for `as_of`: a datetime, a date, or ISO text; without a zone it is UTC.",
 }
 """What a parameter can be."""
+
+LISTS: frozenset[str] = frozenset({"texts", "experiments", "datasets", "scoring_models", "features"})
+"""Types of which a parameter may have several values."""
 
 DEFAULTS_OF_NOTHING: dict[str, str] = {
     "all": "no restriction",

@@ -39,6 +39,8 @@ VIEWS: tuple[str, ...] = (
     "registry_policies",
     "webhooks",
     "lineage",
+    "latest_labels",
+    "labelled_predictions",
     "experiments_latest",
     "runs_latest",
     "run_metrics_history",

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from mlwarehouse.errors import ModelError
+from mlwarehouse.errors import InvalidInputError, ModelError
 from mlwarehouse.models import Predictor, Signature
 from mlwarehouse.tables import PREDICTION_INPUTS, PREDICTIONS
 from mlwarehouse.udf.bad_rows import OnError
@@ -48,7 +48,7 @@ class What:
 
         Raises:
             SignatureError: One that the model needs is missing, or has another type.
-            InvalidInputError: One of the others is missing.
+            InvalidInputError: One of the others is missing, or one is there twice.
         """
         self.check(signature, schema)
         if signature is None:
@@ -58,6 +58,9 @@ class What:
 
     def check(self, signature: Signature | None, schema: pa.Schema) -> None:
         """See that a table has all columns; raises as `columns` does."""
+        twice = sorted({name for name in schema.names if schema.names.count(name) > 1})
+        if twice:
+            raise InvalidInputError(f"The rows have the column `{twice[0]}` twice; rename or drop one.")
         check_columns(signature, schema)
         check_names(schema, [self.key], "to name rows by")
         check_names(schema, [self.time] if self.time else [], "to take the rows' times from")

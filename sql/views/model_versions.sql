@@ -27,6 +27,7 @@ WITH folded AS (
         ) AS last_description,
         ARG_MAX(event_at, seq) AS updated_at,
         ARG_MAX(value, seq) FILTER (WHERE kind = 'parent_set') AS parent,
+        ARG_MAX(value, seq) FILTER (WHERE kind = 'status_set' AND value IS NOT NULL) AS status,
         ARG_MAX(kind, seq) FILTER (WHERE kind IN ('version_deleted', 'version_restored')) AS last_end
     FROM live_registry_events
     WHERE version IS NOT NULL
@@ -43,7 +44,7 @@ SELECT
     creation.digest AS digest,
     creation.actor AS user_id,
     parent,
-    'READY' AS status,
+    COALESCE(status, 'READY') AS status,
     creation.event_at AS created_at,
     updated_at
 FROM folded

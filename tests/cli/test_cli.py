@@ -111,11 +111,27 @@ def test_score_writes_predictions(filled):
     assert "there is no such file" in run("score", "nowhere.parquet", *arguments[2:], ok=False).stderr
 
 
+def test_score_takes_every_kind_of_rows_and_label_the_truth(filled):
+    question = "SELECT run_id AS id, value AS a, value AS b FROM metrics WHERE key = 'loss'"
+    arguments = ("models:/linear/1", "--key", "id", "--dataset", "asked", "-w", filled)
+    options = ("--keep-all", "--on-error", "null", "--batch-rows", "1", "--source-id", "once")
+    assert (
+        "2 predictions by models:/linear/1 for dataset `asked`" in run("score", question, *arguments, *options).stdout
+    )
+    told = ("--key", "id", "--dataset", "asked", "--label", "a", "-w", filled)
+    assert "2 labels for dataset `asked`" in run("label", question, *told).stdout
+    asked = run("report", "regression_quality", "--param", "datasets=asked", "-w", filled, "--json").stdout
+    (row,) = json.loads(asked)
+    assert (row["n"], row["n_labelled"]) == (2, 2)
+    refused = run("report", "drift", "--param", "reference=aksed", "-w", filled, ok=False).stderr
+    assert "Did you mean `asked`" in refused
+
+
 def test_maintain_sync_and_doctor(filled):
     assert "0 rows wait" in run("sync", "-w", filled).stdout
     done = run("maintain", "-w", filled, "--json")
     assert {r["name"] for r in json.loads(done.stdout)} >= {"metrics", "run_events"}
-    assert "table 11/11" in done.stderr
+    assert "table 12/12" in done.stderr
     health = json.loads(run("doctor", "-w", filled, "--json").stdout)
     assert health["problems"] == []
     assert "no problems found" in run("doctor", "-w", filled).stdout

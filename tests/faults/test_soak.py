@@ -63,6 +63,9 @@ def test_nothing_grows_but_the_tables(tmp_path, monkeypatch):
     pace = HOUR if SOAK else MOMENT
     retention = f"interval {int(pace.log_s)} seconds"
     monkeypatch.setitem(embedded_schema.CONFIGURATION, "delta.logRetentionDuration", retention)
+    # What a table knows of files that were replaced stays as long as those do: a week, were it not for the clock.
+    replaced = f"interval {int(pace.files_s)} seconds"
+    monkeypatch.setitem(embedded_schema.CONFIGURATION, "delta.deletedFileRetentionDuration", replaced)
     root = tmp_path / "wh"
     warehouse = Warehouse(root, committer="off")
     warehouse.create()

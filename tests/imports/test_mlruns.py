@@ -351,6 +351,16 @@ def test_what_is_damaged_is_told_and_keeps_nothing_from_coming(warehouse, tmp_pa
     assert ask("SELECT step FROM metrics WHERE run_id = $run ORDER BY step", run=C) == [{"step": 0}, {"step": 25}]
 
 
+def test_a_store_is_found_in_the_folder_around_it_and_an_experiment_is_none(warehouse, root, tmp_path):
+    assert warehouse.import_(tmp_path, dry_run=True).place == str(root)
+    moved = tmp_path / "tracking" / "store"
+    shutil.copytree(root, moved)
+    assert warehouse.import_(moved, dry_run=True).added["runs"] == 7
+    for place in (root / "1", root / "1" / A, moved.parent):
+        with pytest.raises(InvalidInputError, match="isn't an mlruns folder"):
+            warehouse.import_(place, kind="mlruns")
+
+
 def test_what_isnt_a_store_is_refused(warehouse, tmp_path):
     with pytest.raises(InvalidInputError, match="doesn't look like anything that can be imported"):
         warehouse.import_(tmp_path)

@@ -14,13 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from mlwarehouse import cli_import
 from mlwarehouse.cli import app
 from mlwarehouse.imports import SOURCES
 from mlwarehouse.imports.known import Known
 from mlwarehouse.imports.mlruns_points import read_points
 from mlwarehouse.imports.yaml_file import YamlError, load_yaml
 
-from .mlruns_store import START, store
+from .mlruns_store import START, A, store
 
 series = st.tuples(st.sampled_from("ab"), st.sampled_from(["x", "y", "z"]))
 
@@ -125,6 +126,27 @@ def test_the_command_imports_and_reports(tmp_path, monkeypatch):
     again = CliRunner().invoke(app, arguments).stdout
     assert "runs: 7 found, added 0" in again
     assert "1 × run of an old layout, the first in" in again
+
+
+def test_watching_brings_what_comes_until_it_is_interrupted(tmp_path, monkeypatch):
+    root = store(tmp_path / "mlruns")
+    monkeypatch.setenv("MLWAREHOUSE_COMMITTER", "off")
+    waits = []
+
+    def wait(seconds):
+        waits.append(seconds)
+        if len(waits) == 2:
+            with (root / "1" / A / "metrics" / "acc").open("a") as file:
+                file.write(f"{START} 1 9\n")
+        if len(waits) == 4:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli_import.time, "sleep", wait)
+    arguments = ["import", str(root), "--warehouse", str(tmp_path / "wh"), "--watch", "5", "--json"]
+    done = CliRunner().invoke(app, arguments)
+    assert (done.exit_code, waits) == (0, [5, 5, 5, 5])
+    # Passes that found nothing new say nothing.
+    assert [json.loads(line)["added"]["points"] for line in done.stdout.splitlines()] == [9, 1]
 
 
 def test_each_kind_of_source_is_named_once():

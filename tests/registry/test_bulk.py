@@ -21,6 +21,9 @@ rows = st.lists(
             "description": st.none() | st.just("text"),
             "stage": st.none() | st.sampled_from(["Staging", "production"]),
             "alias": st.none() | st.sampled_from(["champion", "candidate"]),
+            "parent": st.none() | st.sampled_from(["models:/a/2", "models:/c/latest"]),
+            "tags.team": st.none() | st.just("nlp"),
+            "tags.a.b": st.none() | st.sampled_from(["1", ""]),
         }
     ),
     max_size=8,
@@ -36,9 +39,17 @@ def prepare(registry: Registry) -> None:
 
 
 def one_by_one(registry: Registry, wanted: list[dict]) -> None:
+    # What addresses mean before anything is registered.
+    parents = {uri: registry.resolve(uri).uri for uri in ("models:/a/2", "models:/c/latest")}
     for row in sorted(wanted, key=lambda r: r["name"]):
         made = registry.create_model_version(
-            row["name"], source=row["source"], run_id=row["run_id"], digest=None, description=row["description"]
+            row["name"],
+            source=row["source"],
+            run_id=row["run_id"],
+            digest=None,
+            description=row["description"],
+            tags={key: row[f"tags.{key}"] for key in ("team", "a.b") if row[f"tags.{key}"] is not None},
+            parent=parents.get(row["parent"]),
         )
         if row["stage"]:
             registry.transition_model_version_stage(row["name"], made.version, row["stage"])
@@ -74,7 +85,12 @@ def test_many_at_once_are_the_events_of_each(tmp_path_factory, wanted):
     assert histories[0] == histories[1]
 
 
-SCHEMA = pa.schema([(c, pa.string()) for c in ("name", "source", "run_id", "description", "stage", "alias")])
+SCHEMA = pa.schema(
+    [
+        (column, pa.string())
+        for column in ("name", "source", "run_id", "description", "stage", "alias", "parent", "tags.team", "tags.a.b")
+    ]
+)
 
 
 def test_one_source_is_registered_once(registry, engine):

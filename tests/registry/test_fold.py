@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mlwarehouse.engines.base import Reading
-from mlwarehouse.entities import Stage
+from mlwarehouse.entities import Stage, VersionStatus
 from mlwarehouse.errors import WarehouseError
 from mlwarehouse.registry import fold, rules
 from mlwarehouse.registry import requests as requests_
@@ -35,11 +35,16 @@ requests = st.one_of(
                     "description": texts,
                     "tags": st.dictionaries(keys, st.just("x")),
                     "parent": st.none() | st.just("models:/o/1"),
+                    "status": st.sampled_from([VersionStatus.READY, VersionStatus.PENDING]),
                 }
             ),
         )
     ]
     * 3,
+    st.tuples(
+        st.just("set_status"),
+        st.fixed_dictionaries({"version": versions, "status": st.sampled_from(list(VersionStatus))}),
+    ),
     st.tuples(st.just("set_alias"), st.fixed_dictionaries({"alias": keys, "version": versions})),
     st.tuples(st.just("delete_alias"), st.fixed_dictionaries({"alias": keys})),
     st.tuples(

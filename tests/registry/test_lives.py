@@ -168,6 +168,23 @@ def test_the_newest_versions_of_stages(registry):
     assert registry.get_latest_versions("sentiment", ["Staging"]) == []
 
 
+def test_a_version_may_be_on_its_way(registry):
+    made = version(registry, "m", status="PENDING_REGISTRATION")
+    assert (made.status, version(registry, "m").status) == ("PENDING_REGISTRATION", "READY")
+    with pytest.raises(InvalidInputError, match="Did you mean"):
+        registry.set_model_version_status("m", 1, "REDY")
+    assert registry.set_model_version_status("m", 1, "FAILED_REGISTRATION", "upload broke off").status == (
+        "FAILED_REGISTRATION"
+    )
+    for number in (1, 2):
+        with pytest.raises(ConflictError, match=r"is (FAILED_REGISTRATION|READY); only one that is PENDING"):
+            registry.set_model_version_status("m", number, "READY")
+    with pytest.raises(NotFoundError):
+        registry.set_model_version_status("m", 3, "READY")
+    search = Search(where="v.status != 'READY'", on_names=None)
+    assert [v.version for v in registry.search_model_versions(search)] == [1]
+
+
 def test_pages_hold_everything_once_and_in_order(registry, monkeypatch):
     monkeypatch.setattr("mlwarehouse.registry.archive.MODELS_AT_MOST", 2)
     for n in range(5):

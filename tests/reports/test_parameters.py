@@ -55,7 +55,7 @@ def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
 def test_a_report_is_what_its_header_says(spec: ReportSpec) -> None:
     tree = parse_select(spec.sql)
     assert free_tables(tree) == set(spec.depends)
-    assert set(spec.depends) - {"predictions"} <= {*VIEWS, *REPORTS}
+    assert set(spec.depends) - {"predictions", "prediction_inputs"} <= {*VIEWS, *REPORTS}
     assert marks_of(tree) == {p.name for p in spec.parameters}
     assert {type(node).__name__ for node in tree.walk() if type(node) not in ALLOWED} == set()
     assert all(isinstance(node.this, str) for node in tree.find_all(exp.Placeholder))
@@ -161,7 +161,7 @@ def test_a_parameter_line_must_be_one() -> None:
         ("x", "number", "0", "How many."),
         ("y", "a|b", None, "Which."),
     ]
-    for line in ("-- parameter x: How many.", "-- parameter x count: How many."):
+    for line in ("-- parameter x: How many.", "-- parameter x sort: How many."):
         with pytest.raises(ValueError, match="parameter line"):
             parse_report("r", f"{head}{line}\nSELECT 1 AS a")
 

@@ -71,6 +71,30 @@ def test_what_the_warehouse_holds_is_scored_by_name_and_by_question(warehouse):
         warehouse.score("SELECT * FROM metricz", MODEL, key="id", dataset="no")
 
 
+def test_labels_come_from_every_kind_of_rows_and_are_about_outputs_that_there_are(warehouse, rows, tmp_path):
+    frame = rows.head(4).assign(flag=[True, False, None, True], kind=pd.Categorical(["x", "y", "x", None]))
+    frame.to_parquet(tmp_path / "truth.parquet")
+    assert warehouse.log_labels(tmp_path / "truth.parquet", dataset="told", key="id", label="kind") == 4
+    assert (
+        warehouse.log_labels(frame.head(2).astype({"flag": bool}), dataset="told", key="id", label="flag", output="o")
+        == 2
+    )
+    known = warehouse.sql(
+        "SELECT row_key, value, text FROM latest_labels WHERE dataset = 'told' ORDER BY output, row_key"
+    )
+    assert known.fillna("").values.tolist() == [
+        ["r0", 1.0, ""], ["r1", 0.0, ""], ["r0", "", "x"], ["r1", "", "y"], ["r2", "", "x"],
+    ]  # fmt: skip
+    warehouse.score(rows.head(2), MODEL, key="id", dataset="told-scored")
+    with pytest.raises(InvalidInputError, match=r"say `output` as one of prediction.*Did you mean `prediction`"):
+        warehouse.log_labels(rows, dataset="told-scored", key="id", label="a", output="predictions")
+    with pytest.raises(InvalidInputError, match=r"no column `aa`.*Did you mean `a`"):
+        warehouse.log_labels(rows, dataset="told-scored", key="id", label="aa")
+    when = rows.head(1).assign(when=pd.Timestamp("2026-01-01"))
+    with pytest.raises(InvalidInputError, match="is timestamp"):
+        warehouse.log_labels(when, dataset="told-scored", key="id", label="when")
+
+
 def test_a_table_of_the_warehouse_is_scored_once_for_each_version(warehouse, rows, tmp_path):
     import torch
 
@@ -82,12 +106,10 @@ def test_a_table_of_the_warehouse_is_scored_once_for_each_version(warehouse, row
     for table in ("predictions", "labels"):
         warehouse.log_labels(rows.head(5), dataset="rescored", key="id", label="a", output=table)
     version = warehouse.versions()["labels"]
-    first = warehouse.score("labels", logged.model_uri, key="row_key", dataset="labels-again", at=version - 1)
-    assert first.n_rows == 5
-    assert (
-        warehouse.score("labels", logged.model_uri, key="row_key", dataset="labels-again", at=version - 1).n_rows == 0
-    )
-    assert warehouse.score("labels", logged.model_uri, key="row_key", dataset="labels-again").n_rows == 10
+    n = int(warehouse.sql("SELECT count(*) AS n FROM labels").n[0])
+    for at, expected in ((version - 1, n - 5), (version - 1, 0), (None, n), (version, 0)):
+        scored = warehouse.score("labels", logged.model_uri, key="row_key", dataset="labels-again", at=at)
+        assert scored.n_rows == expected
     told = warehouse.sql("SELECT DISTINCT input_table, input_version FROM predictions WHERE dataset = 'labels-again'")
     assert sorted(told.input_version) == [version - 1, version]
     assert set(told.input_table) == {"labels"}
@@ -130,7 +152,7 @@ def test_a_delta_table_with_partitions_and_columns_that_came_later(warehouse, ro
 
 def test_inputs_and_times_are_kept_with_the_predictions(warehouse, rows):
     frame = rows.head(3).assign(day=["2026-01-01", "2026-01-02", "2026-01-03"], city=["Oslo", "Rome", None])
-    warehouse.score(frame, MODEL, key="id", dataset="kept", keep=["city", "a"], time="day")
+    warehouse.score(frame, MODEL, key="id", dataset="kept", keep=["city", "a", "a"], time="day")
     found = warehouse.sql(
         "SELECT feature, p.row_key, i.value, i.text, CAST(p.event_at AS DATE) AS day FROM prediction_inputs AS i "
         "JOIN predictions AS p USING (dataset, row_key, writer_id, writer_seq) WHERE dataset = 'kept' ORDER BY 1, 2",
@@ -172,6 +194,9 @@ def test_what_can_not_be_meant_says_why(warehouse, rows, tmp_path):
     (tmp_path / "rows.txt").write_text("?")
     rows.to_csv(tmp_path / "rows.csv", index=False)
     for match, error, call in [
+        ("Did you mean `labels`", NotFoundError, lambda: score("labls")),
+        ("column `a` twice", InvalidInputError, lambda: score("SELECT 'x' AS id, 1.0 AS a, 2.0 AS b, 3.0 AS a")),
+        ("or a function", InvalidInputError, lambda: score(progress="yes")),
         ("no such file", NotFoundError, lambda: score(tmp_path / "nothing.parquet")),
         ("it is a .parquet or .csv file", InvalidInputError, lambda: score(tmp_path / "rows.txt")),
         ("can't be read as a Delta table", InvalidInputError, lambda: score(tmp_path)),
@@ -180,6 +205,7 @@ def test_what_can_not_be_meant_says_why(warehouse, rows, tmp_path):
         ("got list", InvalidInputError, lambda: score([1])),
         ("Did you mean `null`", InvalidInputError, lambda: score(on_error="nul")),
         ("1 or more", InvalidInputError, lambda: score(batch_rows=0)),
+        ("1 or more", InvalidInputError, lambda: score(batch_rows="9")),
         (r"Write \['a'\]", InvalidInputError, lambda: score(keep="a")),
         ("no column `c` to keep", InvalidInputError, lambda: score(keep=["c"])),
     ]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from .serving import Server, start
+from .serving import Server, mlflow_set_to, start
 
 
 @pytest.fixture(scope="session")
@@ -33,12 +33,6 @@ def experiment(server: Server, new_name: Callable[[], str]) -> str:
 @pytest.fixture
 def client(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """MLflow's own client, set to the server."""
-    import mlflow
-
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(server.uri)
-    yield mlflow.MlflowClient()
-    while mlflow.active_run():
-        mlflow.end_run()
-    mlflow.set_tracking_uri(before)
+    with mlflow_set_to(server.uri) as client:
+        yield client

@@ -10,6 +10,8 @@ import sys
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ class Server:
 
     process: subprocess.Popen[str]
     uri: str
+    place: Path
 
     def ask(self, method: str, path: str, body: Any = None, /, **arguments: Any) -> tuple[int, Any]:
         """The status and the decoded answer of a call, `path` being what stands behind ``/api/2.0/mlflow/``."""
@@ -75,10 +78,10 @@ class Server:
         return code
 
 
-def start(place: Path, *options: str, **settings: str) -> Server:
-    """Start a server on a free port, and wait until it says where it is."""
+def start(place: Path, *options: str, port: int = 0, **settings: str) -> Server:
+    """Start a server on a port, 0 being a free one, and wait until it says where it is."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "mlwarehouse", "serve", "--warehouse", str(place), "--port", "0", *options],
+        [sys.executable, "-m", "mlwarehouse", "serve", "--warehouse", str(place), "--port", str(port), *options],
         env={**os.environ, "PYTHONPATH": str(ROOT), "MLWAREHOUSE_MAINTENANCE": "off", **settings},
         stderr=subprocess.PIPE,
         text=True,
@@ -89,5 +92,22 @@ def start(place: Path, *options: str, **settings: str) -> Server:
         said.append(line)
         found = re.search(r"http://\S+", line)
         if found:
-            return Server(process, found.group())
+            return Server(process, found.group(), place)
     raise AssertionError(f"the server ended: {''.join(said)}")
+
+
+@contextmanager
+def mlflow_set_to(uri: str) -> Iterator[Any]:
+    """MLflow's own client, set to an address, and afterwards as it was."""
+    import mlflow
+    from mlflow.tracking import fluent
+
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(uri)
+    yield mlflow.MlflowClient()
+    while mlflow.active_run():
+        mlflow.end_run()
+    # `set_experiment` tells it to the processes that a script starts.
+    os.environ.pop("MLFLOW_EXPERIMENT_ID", None)
+    fluent._active_experiment_id = None
+    mlflow.set_tracking_uri(before)

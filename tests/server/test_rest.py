@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from mlwarehouse import Warehouse
-from mlwarehouse.errors import InvalidInputError, StorageError
+from mlwarehouse.errors import ConflictError, InvalidInputError, StorageError
 from mlwarehouse.mlflow_api import CALLS
 from mlwarehouse.server import serve
 from mlwarehouse.server.answers import refuse_error
@@ -117,27 +119,6 @@ def test_an_artifact_location_is_the_clients_own(server: Server, new_name: Calla
         assert (status, answer["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
 
 
-def test_a_server_that_starts_anew_goes_on(tmp_path: Path) -> None:
-    first = start(tmp_path / "wh")
-    run_id = first.run(run_name="one")
-    first.post("runs/set-tag", run_id=run_id, key="t", value="first")
-    first.post("runs/log-parameter", run_id=run_id, key="p", value="1")
-    first.post("runs/log-metric", run_id=run_id, key="m", value=1.0, timestamp=1_772_366_400_000)
-    first.kill()
-    second = start(tmp_path / "wh")
-    # At once, so that both would be in one batch: what the second one writes is later all the same.
-    second.post("runs/set-tag", run_id=run_id, key="t", value="second")
-    status, answer = second.ask("POST", "runs/log-parameter", {"run_id": run_id, "key": "p", "value": "2"})
-    assert (status, "Changing param values" in answer["message"]) == (400, True)
-    second.post("runs/update", run_id=run_id, status="FINISHED", end_time=1_772_366_500_000)
-    second.stop()
-    warehouse = Warehouse(tmp_path / "wh")
-    run = warehouse.get_run(run_id)
-    assert (run.info.status, run.info.end_time) == ("FINISHED", 1_772_366_500_000)
-    assert (run.data.params, run.data.metrics, run.data.tags["t"]) == ({"p": "1"}, {"m": 1.0}, "second")
-    warehouse.close()
-
-
 def test_what_others_on_the_machine_log_is_seen_at_once(tmp_path: Path) -> None:
     server = start(tmp_path / "wh")
     run_id = server.run()
@@ -160,6 +141,35 @@ def test_a_server_that_others_reach_has_to_be_meant(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="--open-to-everyone"):
         serve(Warehouse(tmp_path / "wh"), host="0.0.0.0", port=0, tell=print)
     assert not (tmp_path / "wh").exists()
+
+
+def test_a_second_server_refuses_to_start(server: Server) -> None:
+    with pytest.raises(ConflictError, match="Another server of this machine"):
+        serve(Warehouse(server.place), host="127.0.0.1", port=0, tell=print)
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:5000", "127.0.0.1.evil.example", "", "localhost@evil"])
+def test_a_page_can_not_reach_it_under_a_name_of_its_own(server: Server, host: str) -> None:
+    """MLflow's CVE-2025-14279: DNS rebinding."""
+    for path in ("/api/2.0/mlflow/experiments/search?max_results=1", "/health"):
+        request = urllib.request.Request(server.uri + path, headers={"Host": host})
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(request, timeout=60)
+        assert refused.value.code == 403
+        refused.value.close()
+
+
+def test_a_form_of_a_page_changes_nothing(server: Server, new_name: Callable[[], str]) -> None:
+    """A browser sends these without asking the server first whether it may."""
+    for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data"):
+        body = json.dumps({"name": new_name()}).encode()
+        request = urllib.request.Request(
+            f"{server.uri}/api/2.0/mlflow/experiments/create", body, {"Content-Type": kind}, method="POST"
+        )
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(request, timeout=60)
+        assert refused.value.code == 400
+        refused.value.close()
 
 
 def test_a_port_that_is_taken_is_said(server: Server, tmp_path: Path) -> None:

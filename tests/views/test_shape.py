@@ -27,6 +27,7 @@ ALLOWED: frozenset[type[exp.Expr]] = frozenset(
         exp.Between, exp.Add, exp.Sub, exp.Mul, exp.Div, exp.Neg, exp.DPipe, exp.Case, exp.If, exp.Coalesce, exp.Cast,
         exp.IsNan, exp.DateDiff, exp.CurrentTimestamp, exp.Nullif, exp.Greatest, exp.Least, exp.TimestampTrunc,
         exp.DateTrunc, exp.Abs, exp.Lower, exp.Upper, exp.Sqrt, exp.Like, exp.Placeholder,
+        exp.NullSafeEQ, exp.Ln, exp.Exp, exp.Floor, exp.Ceil,
         # Lists and maps: a list that is gathered has no order of its own, so each is sorted.
         exp.ArraySort, exp.ArrayContains, exp.ArrayToString, exp.MapFromEntries, exp.Array,
         # Aggregates and windows.

@@ -17,7 +17,14 @@ from dataclasses import fields
 import pytest
 
 from mlwarehouse import Warehouse
-from mlwarehouse.errors import ConflictError, InvalidInputError, NotFoundError, PermissionDeniedError, SnapshotGoneError
+from mlwarehouse.errors import (
+    ConflictError,
+    InvalidInputError,
+    NotFoundError,
+    PermissionDeniedError,
+    SnapshotGoneError,
+    StorageError,
+)
 from mlwarehouse.parts import delivering
 from mlwarehouse.registry import Policy, Registry
 from mlwarehouse.registry.webhooks import EVENTS
@@ -297,6 +304,22 @@ def test_a_cursor_that_is_too_old_leaves_nothing_out(warehouse, receiver):
     assert [r.told["data"]["version"] for r in receiver.requests] == ["1", "2"]
 
 
+def test_an_outbox_that_is_lost_tells_everything_again_by_the_same_ids(warehouse, receiver):
+    hook(warehouse, receiver, events=["model_version.created"])
+    for _ in range(3):
+        version(warehouse)
+    warehouse.deliver_webhooks()
+    path = warehouse.root / "_webhooks" / FILE
+    path.write_bytes(b"no database" * 1000)
+    with pytest.raises(StorageError, match="told once more"):
+        warehouse.deliver_webhooks()
+    assert "told once more" in warehouse.doctor().problems[0]
+    path.unlink()
+    warehouse.deliver_webhooks()
+    told = [(r.delivery_id, r.body) for r in receiver.requests]
+    assert told[:3] == told[3:]
+
+
 def test_a_secret_is_nowhere_but_in_its_file(warehouse, receiver):
     made = hook(warehouse, receiver, secret=SECRET)
     hook(warehouse, receiver, "open")
@@ -356,6 +379,10 @@ def test_who_may_set_webhooks_and_what_they_may_be(warehouse, receiver, tmp_path
         ({"models": ""}, "`models`"),
         ({"status": "OFF"}, "ACTIVE or DISABLED"),
         ({"name": "a b"}, "can't be called"),
+        ({"name": 7}, "can't be called"),
+        ({"events": 3}, "must be a list"),
+        ({"models": None}, "`models`"),
+        ({"secret": 12345}, "16 characters"),
     ):
         with pytest.raises(InvalidInputError, match=said):
             hook(warehouse, receiver, **{"name": "next", **wrong})

@@ -83,10 +83,10 @@ def check_webhook(webhook: Webhook) -> Webhook:
     Raises:
         InvalidInputError: Its name, address, events or status can't be.
     """
-    if not _NAME.fullmatch(webhook.name):
+    if not isinstance(webhook.name, str) or not _NAME.fullmatch(webhook.name):
         raise InvalidInputError(
-            f"A webhook can't be called `{webhook.name[:70]}`: a name has up to 63 letters, digits, `.`, `_` and `-`, "
-            "with a letter or digit at both ends."
+            f"A webhook can't be called `{str(webhook.name)[:70]}`: a name has up to 63 letters, digits, `.`, `_` and "
+            "`-`, with a letter or digit at both ends."
         )
     if not webhook.events:
         raise InvalidInputError(f"`events` of webhook `{webhook.name}` is empty; name one at least.")
@@ -94,8 +94,10 @@ def check_webhook(webhook: Webhook) -> Webhook:
         named_event(event)
     if webhook.status not in (ACTIVE, DISABLED):
         raise InvalidInputError(f"The status of a webhook is {ACTIVE} or {DISABLED}; got `{webhook.status}`.")
-    if not webhook.models:
-        raise InvalidInputError(f"`models` of webhook `{webhook.name}` is empty; `*` stands for all.")
+    if not isinstance(webhook.models, str) or not webhook.models:
+        raise InvalidInputError(
+            f"`models` of webhook `{webhook.name}` is a pattern of names, `*` for all; got {webhook.models!r}."
+        )
     webhook.target()
     return replace(webhook, events=tuple(dict.fromkeys(webhook.events)))
 

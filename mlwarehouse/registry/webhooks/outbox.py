@@ -150,10 +150,15 @@ class Outbox:
             # What is deleted is written over: a secret that was changed is gone.
             self._db.execute("PRAGMA secure_delete = ON")
             self._db.executescript(_SCHEMA)
-        except (OSError, sqlite3.Error) as error:
+        except OSError as error:
             raise StorageError(
                 f"The webhooks' outbox `{self.path}` can't be opened: {error}. It belongs to the one who made it; the "
                 "setting `webhooks_dir` names another folder."
+            ) from error
+        except sqlite3.Error as error:
+            raise StorageError(
+                f"The webhooks' outbox `{self.path}` can't be used: {error}. Bring it back from a copy; or remove it "
+                "and set the secrets again, and everything is told once more, by the same ids."
             ) from error
 
     def close(self) -> None:

@@ -22,6 +22,8 @@ WITH folded AS (
     MAX_BY(event_at, seq) AS updated_at,
     MAX_BY(value, seq) FILTER(WHERE
       kind = 'parent_set') AS parent,
+    MAX_BY(value, seq) FILTER(WHERE
+      kind = 'status_set' AND NOT value IS NULL) AS status,
     MAX_BY(kind, seq) FILTER(WHERE
       kind IN ('version_deleted', 'version_restored')) AS last_end
   FROM live_registry_events
@@ -41,7 +43,7 @@ SELECT
   creation.digest AS digest,
   creation.actor AS user_id,
   parent,
-  'READY' AS status,
+  COALESCE(status, 'READY') AS status,
   creation.event_at AS created_at,
   updated_at
 FROM folded
