@@ -136,7 +136,11 @@ def _stager(folder: str, spec: TableSpec, prefix: str, make: MapBatches | None) 
 def _ordered(rows: pa.Table, spec: TableSpec) -> pa.Table:
     """Rows in the table's order; columns that are the same in all of them needn't be compared."""
     names = [name for name in spec.sort_by if not _is_one(rows.column(name))]
-    return rows.unify_dictionaries().sort_by([(name, "ascending") for name in names]) if names else rows
+    if not names:
+        return rows
+    # Arrow doesn't compare text that is dictionary-encoded.
+    keys = pa.table({name: rows.column(name).cast(spec.arrow_schema().field(name).type) for name in names})
+    return rows.take(pc.sort_indices(keys, [(name, "ascending") for name in names]))
 
 
 def _is_one(column: pa.ChunkedArray) -> bool:

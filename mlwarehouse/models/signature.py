@@ -77,12 +77,15 @@ class Field:
         """
         if self.shape is None:
             return
-        if self.dims not in (0, len(self.shape)) or not self.shape or any(n < 1 and n != -1 for n in self.shape):
+        shape = tuple(self.shape)
+        are_lengths = all(isinstance(n, int) and (n > 0 or n == -1) for n in shape)
+        if self.dims not in (0, len(shape)) or not shape or not are_lengths:
             raise SignatureError(
                 f"The shape of `{self.name}` is {self.shape} with dims={self.dims}; give the length of each dimension "
                 "of a cell, such as shape=(28, 28), and -1 for any length."
             )
-        object.__setattr__(self, "dims", len(self.shape))
+        object.__setattr__(self, "shape", shape)
+        object.__setattr__(self, "dims", len(shape))
 
     @property
     def type_name(self) -> str:

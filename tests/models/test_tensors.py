@@ -74,10 +74,15 @@ def test_every_signature_is_read_back_as_it_was(inputs, outputs):
     assert Signature.from_mlflow(signature.to_mlflow()) == signature
 
 
-@pytest.mark.parametrize(("dims", "shape"), [(1, (2, 2)), (0, ()), (0, (0, 2)), (2, (3,))])
+@pytest.mark.parametrize(("dims", "shape"), [(1, (2, 2)), (0, ()), (0, (0, 2)), (2, (3,)), (0, "ab"), (0, (1.5,))])
 def test_a_shape_that_can_not_be_is_refused(dims, shape):
     with pytest.raises(SignatureError, match="give the length of each dimension"):
         Field("x", "float", dims, shape=shape)
+
+
+def test_a_shape_may_be_any_sequence():
+    assert Field("x", "float", shape=[2, 3]) == Field("x", "float", 2, shape=(2, 3))
+    assert hash(Field("x", "float", shape=[2, 3])) == hash(Field("x", "float", shape=(2, 3)))
 
 
 def test_a_cell_of_another_shape_is_named(flat):
