@@ -107,7 +107,7 @@ def _flat(text: str) -> dict[str, Any] | None:
         if kind == "int":
             found[key] = int(match["int"])
         elif kind in ("quoted", "plain"):
-            word = match[kind].rstrip()
+            word = match[kind].rstrip() if kind == "plain" else match[kind]
             if kind == "plain" and word.lower() in _OTHER:
                 return None
             found[key] = word

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -59,6 +59,7 @@ values = st.one_of(plain, st.builds(list), st.builds(dict))
 
 
 @settings(deadline=None)
+@example({"a": " x "})
 @given(st.dictionaries(st.from_regex(r"[a-z_]+", fullmatch=True), values, max_size=6))
 def test_yaml_of_keys_and_values_is_read_as_a_parser_reads_it(mapping):
     content = yaml.safe_dump(mapping, allow_unicode=True)
