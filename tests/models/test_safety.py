@@ -272,6 +272,11 @@ def script(tmp_path):
     return tmp_path / "m"
 
 
+def is_of_container(name: str) -> bool:
+    """Whether it is the code of `Sequential`, which a process that scripts it again gives a mangled name."""
+    return name.endswith(".py") and "/container" in name
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -286,7 +291,7 @@ def script(tmp_path):
 )
 def test_a_script_whose_code_reaches_files_is_refused_before_it_is_loaded(script, rewrite, tmp_path, line):
     def hostile(name, content):
-        if not name.endswith("container.py"):
+        if not is_of_container(name):
             return content
         head, _, rest = content.partition(b"input: Tensor) -> Tensor:\n")
         into = b"    " + line.replace(b"FILE", str(tmp_path / "ran").encode()) + b"\n"
@@ -302,7 +307,7 @@ def test_a_script_that_saves_a_file_would_have_run(script, tmp_path):
 
     def hostile(name, content):
         line = f'input: Tensor) -> Tensor:\n    torch.save(input, "{tmp_path / "ran"}")\n'.encode()
-        return content.replace(b"input: Tensor) -> Tensor:\n", line) if name.endswith("container.py") else content
+        return content.replace(b"input: Tensor) -> Tensor:\n", line) if is_of_container(name) else content
 
     (tmp_path / "hostile.pt").write_bytes(edit((script / "model.pt").read_bytes(), hostile))
     with pytest.warns(FutureWarning):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from mlflow.exceptions import MlflowException, RestException
 
 import mlwarehouse
+from mlwarehouse.registry import Policy
 
 from .serving import Server
 
@@ -76,13 +78,13 @@ def test_what_mlflow_registered_is_loaded_without_it(
 ) -> None:
     from sklearn.linear_model import LogisticRegression
 
-    x, y = np.array([[0.0], [1.0], [2.0], [3.0]]), np.array([0, 0, 1, 1])
+    frame, y = pd.DataFrame({"x": [0.0, 1.0, 2.0, 3.0]}), np.array([0, 0, 1, 1])
     mlflow.set_experiment(experiment_id=experiment)
     # Inferring what an autologged model requires takes another process, and half a minute of it.
     mlflow.sklearn.autolog(log_datasets=False, log_models=False)
     try:
         with mlflow.start_run() as run:
-            model = LogisticRegression().fit(x, y)
+            model = LogisticRegression().fit(frame, y)
             mlflow.sklearn.log_model(model, name="model", pip_requirements=[])
     finally:
         mlflow.sklearn.autolog(disable=True)
@@ -93,13 +95,32 @@ def test_what_mlflow_registered_is_loaded_without_it(
     name = new_name()
     mlflow.register_model(f"models:/{made.model_id}", name)
     loaded = mlflow.sklearn.load_model(f"models:/{name}/1")
-    assert loaded.predict(x).tolist() == model.predict(x).tolist()
+    assert loaded.predict(frame).tolist() == model.predict(frame).tolist()
     warehouse = mlwarehouse.Warehouse(server.place)
     version = warehouse.registry.get_model_version(name, 1)
     assert version.source == f"runs:/{run.info.run_id}/models/{made.model_id}"
     ours = warehouse.load_model(f"models:/{name}/1", allow_pickle=True)
-    assert ours.predict(x).tolist() == model.predict(x).tolist()
+    assert ours.predict(frame).tolist() == model.predict(frame).tolist()
+    rows = frame.assign(id=list("abcd"))
+    assert warehouse.score(rows, f"models:/{name}/1", key="id", dataset=name, allow_pickle=True).n_rows == 4
+    scored = warehouse.sql("SELECT value FROM predictions WHERE dataset = $d ORDER BY row_key", parameters={"d": name})
+    assert scored["value"].tolist() == model.predict(frame).tolist()
     warehouse.close()
+
+
+def test_a_policy_holds_for_clients_of_mlflow(client: Any, server: Server, new_name: Callable[[], str]) -> None:
+    name = new_name()
+    client.create_registered_model(name)
+    client.create_model_version(name, "s3://bucket/model")
+    with contextlib.closing(mlwarehouse.Warehouse(server.place)) as warehouse:
+        admin = warehouse.registry_as("root", ["admin"])
+        admin.set_policy(Policy(name, models=name, stages=("Production",), movers=("lead",)))
+    client.transition_model_version_stage(name, "1", "Staging")
+    with pytest.raises(RestException, match="is for `lead`") as refused:
+        client.transition_model_version_stage(name, "1", "Production")
+    assert refused.value.error_code == "PERMISSION_DENIED"
+    assert refused.value.get_http_status_code() == 403
+    assert client.get_model_version(name, "1").current_stage == "Staging"
 
 
 def test_models_are_searched_tagged_and_deleted(client: Any, experiment: str, server: Server) -> None:
