@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
+from time import sleep
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -64,7 +65,7 @@ def import_(
                 _tell(report, as_json)
             is_first = False
             if watch is not None:
-                time.sleep(watch)
+                sleep(watch)
 
 
 def _tell(report: ImportReport, as_json: bool) -> None:

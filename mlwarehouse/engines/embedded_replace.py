@@ -32,6 +32,9 @@ from mlwarehouse.tables import TableSpec
 TRIES = 20
 """How often a replacement starts over when others commit first."""
 
+LISTED_WITH_A_GAP = "Expected contiguous commit files"
+"""What delta-rs says of a listing that has an entry and not the one before it."""
+
 
 @dataclass(frozen=True)
 class SmallFile:
@@ -112,6 +115,10 @@ def replace_files(
             # Somebody else committed first; or, in an object store, this was committed and its answer got lost.
             time.sleep(random.uniform(0, 0.05))
         except (DeltaError, OSError) as error:
+            if LISTED_WITH_A_GAP in str(error):
+                # delta-rs looked through the log as others added to it; whether this was committed is looked up next.
+                time.sleep(random.uniform(0, 0.05))
+                continue
             # Staged files stay: they may be part of the table. If they aren't, garbage collection takes them.
             raise StorageError(
                 f"Table `{spec.name}` in `{storage.uri}` couldn't be written: {reason(error)}"

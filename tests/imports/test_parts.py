@@ -144,7 +144,7 @@ def test_watching_brings_what_comes_until_it_is_interrupted(tmp_path, monkeypatc
         if len(waits) == 4:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli_import.time, "sleep", wait)
+    monkeypatch.setattr(cli_import, "sleep", wait)  # not that of the whole process, whose threads sleep too
     arguments = ["import", str(root), "--warehouse", str(tmp_path / "wh"), "--watch", "5", "--json"]
     done = CliRunner().invoke(app, arguments)
     assert (done.exit_code, waits) == (0, [5, 5, 5, 5])
