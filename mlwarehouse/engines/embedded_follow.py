@@ -51,7 +51,7 @@ MAX_TRIES = 2000
 """How often a commit starts over because another one came first: with the pauses between, more than half a minute."""
 
 
-LISTINGS = 4
+LISTINGS = 10
 """How often a log that can't be read is looked through: a listing beside which entries are added may lack one of them
 and have the next."""
 

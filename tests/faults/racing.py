@@ -244,4 +244,5 @@ def race(
     assert total["s"] == BATCH * (3 + n_a * (n_a - 1) / 2 + n_b * (n_b - 1) / 2)
     # The kept snapshot is older than every retention, and its files are all there.
     assert warehouse.sql("SELECT count(*) AS n FROM metrics", at=pin)["n"].tolist() == [3 * BATCH]
-    assert warehouse.doctor(deep=True).damages == ()
+    damages = warehouse.doctor(deep=True).damages
+    assert damages == (), damages
