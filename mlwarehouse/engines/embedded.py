@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import secrets
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -133,7 +135,7 @@ class EmbeddedEngine:
                 if parameters is None:
                     # Rows become Arrow in all threads; those of a text with parameters in one.
                     return cursor.sql(text).to_arrow_table()
-                cursor.execute("SET streaming_buffer_size = '1TB'")
+                _hold_all(cursor)
                 return cursor.execute(text, parameters).to_arrow_table()
 
         with self._told(asked.kept):
@@ -157,8 +159,7 @@ class EmbeddedEngine:
                 with running.on(cursor):
                     self._prepare(cursor, asked, watch)
                     if "UNION" in asked.question.text:
-                        # DuckDB (1.4 to 1.5.6) waits for ever where a union's answer doesn't fit into this buffer.
-                        cursor.execute("SET streaming_buffer_size = '1TB'")
+                        _hold_all(cursor)
                     executed = cursor.execute(asked.question.text, asked.parameters)
                     reader = executed.to_arrow_reader(batch_rows)
                 return stack.pop_all(), cursor, reader
@@ -298,6 +299,7 @@ class EmbeddedEngine:
                     }
                 )
                 connection.execute("SET TimeZone = 'UTC'")
+                _bound(connection)
                 # Files never change once written, so what was read of their footers stays true.
                 connection.execute("SET parquet_metadata_cache = true")
                 self._connection = connection
@@ -338,6 +340,27 @@ class EmbeddedEngine:
             return f"SELECT *, {newest} AS {COMMIT_VERSION} FROM ({rows_of_files(spec, files)})"
         until = self.version(spec) if version is None else version
         return rows_by_version(spec, self.tables.added(spec, after, until))
+
+
+def _bound(connection: duckdb.DuckDBPyConnection) -> None:
+    """Leave memory to the program that asks, and spill what doesn't fit where temporary files belong.
+
+    DuckDB would take four fifths of the machine (or of the container) and spill into the working directory.
+    """
+    row = connection.execute("SELECT current_setting('memory_limit')").fetchone()
+    assert row is not None
+    amount, unit = row[0].split()
+    connection.execute(f"SET memory_limit = '{float(amount) * 5 / 8:.1f} {unit}'")
+    place = Path(tempfile.gettempdir()) / f"mlwarehouse-{secrets.token_hex(8)}"
+    connection.execute("SET temp_directory = $place", {"place": str(place)})
+
+
+def _hold_all(cursor: duckdb.DuckDBPyConnection) -> None:
+    """Let an answer wait whole for who reads it.
+
+    DuckDB (1.4 to 1.5.6) waits for ever where a union's answer doesn't fit into this buffer.
+    """
+    cursor.execute("SET streaming_buffer_size = '1TB'")
 
 
 def _moment(when: dt.datetime) -> str:

@@ -60,7 +60,7 @@ class Watch:
     """What the asker wants to hear, and how long they will wait.
 
     Attributes:
-        progress: Called in the asker's thread with the share that is done, from 0 to 1, where the engine knows it.
+        progress: Called in the asker's thread every 0.1 s with the share that is known to be done, from 0 to 1.
         timeout_s: The longest that the question may take, in seconds.
         cancel: Ends it from another thread.
     """
@@ -111,6 +111,7 @@ class Running:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _engine: Stoppable | None = None
     _is_ended: bool = False
+    _share: float = 0.0
 
     @contextlib.contextmanager
     def on(self, engine: S) -> Iterator[S]:
@@ -137,11 +138,16 @@ class Running:
                 self._engine.interrupt()
             return self._engine is not None
 
-    def share(self) -> float | None:
-        """The share that is done, from 0 to 1; None where nobody knows."""
+    def share(self) -> float:
+        """The share that is known to be done, from 0 to 1.
+
+        DuckDB doesn't always know: where its own threads have all the work, nobody counts (seen with 1.5.6).
+        """
         with self._lock:
             done = -1.0 if self._engine is None else self._engine.query_progress()
-        return min(done / 100, 1.0) if done >= 0 else None
+            if done >= 0:
+                self._share = min(done / 100, 1.0)
+            return self._share
 
 
 def answered(work: Callable[[Running], T], watch: Watch | None = None) -> T:
@@ -203,8 +209,8 @@ def _wait(running: Running, watch: Watch, wake: threading.Event, is_done: thread
             raise QueryCancelledError(
                 f"The question took longer than {watch.timeout_s:g} s; ask for less, or raise `timeout_s`."
             )
-        if watch.progress is not None and (share := running.share()) is not None:
-            watch.progress(share)
+        if watch.progress is not None:
+            watch.progress(running.share())
 
 
 def _stop(running: Running, is_done: threading.Event) -> None:

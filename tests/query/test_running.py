@@ -6,13 +6,16 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
 from mlwarehouse import Cancel, Warehouse
+from mlwarehouse.engines.running import Watch, answered
 from mlwarehouse.errors import InvalidInputError, QueryCancelledError, SqlError
 
 FOREVER = {
@@ -116,6 +119,43 @@ def test_progress_is_told_in_the_callers_thread(warehouse):
     assert all(0 <= share <= 1 for share, _ in told)
     assert {thread for _, thread in told} == {threading.current_thread()}
     assert warehouse.sql("SELECT 1 AS n", progress=hear)["n"][0] == 1
+
+
+def test_a_question_leaves_memory_to_others_and_spills_beside_other_temporary_files(warehouse):
+    row = warehouse.sql("SELECT current_setting('memory_limit') AS m, current_setting('temp_directory') AS t").iloc[0]
+    amount, unit = row["m"].split()
+    limit = float(amount) * {"MiB": 2**20, "GiB": 2**30, "TiB": 2**40}[unit]
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    assert machine / 50 < limit <= machine / 2 * 1.01
+    assert Path(row["t"]).parent == Path(tempfile.gettempdir())
+    assert not Path(row["t"]).exists()
+
+
+class _KnowsNothing:
+    """An engine whose own threads have all the work: it can't say how far it is."""
+
+    def interrupt(self):
+        pass
+
+    def query_progress(self):
+        return -1.0
+
+
+def test_progress_is_told_also_while_the_engine_does_not_know_it():
+    told = []
+    has_heard = threading.Event()
+
+    def hear(share):
+        told.append(share)
+        if len(told) == 3:
+            has_heard.set()
+
+    def work(running):
+        with running.on(_KnowsNothing()):
+            return has_heard.wait(timeout=60)
+
+    assert answered(work, Watch(hear))
+    assert told[:3] == [0.0, 0.0, 0.0]
 
 
 def test_no_bar_is_drawn_where_nobody_looks(warehouse, capfd):
