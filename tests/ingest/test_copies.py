@@ -225,7 +225,7 @@ def test_an_offline_machines_warehouse_is_taken_in_with_its_artifacts(tmp_path):
     rows = home.sql("SELECT run_name, experiment_name FROM runs ORDER BY run_name", output_format="arrow").to_pylist()
     assert rows == [{"run_name": n, "experiment_name": "e"} for n in ("away", "here")]
     assert len(home.search_experiments()) == 1
-    assert home.download_artifacts(run.run_id, "vocab.txt", target="out").read_text() == "good"
+    assert home.download_artifacts(run.run_id, "vocab.txt", target=tmp_path / "back").read_text() == "good"
 
     command = [sys.executable, "-m", "mlwarehouse", "sync", "-w", str(home.root), "--spool", str(carried), "--json"]
     said = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
