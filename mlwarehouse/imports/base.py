@@ -115,6 +115,8 @@ class Batch:
         n_done: How much of `Source.total` this batch is.
         continued: Runs of which more points come with the next batch, series going on where they are: a run with more
             points than fit into memory. What else there is of such a run, and the run itself, comes with its last one.
+        are_distinct: That no two points of a run are alike, and that their order isn't the one in which they were
+            logged: what is new of them is told by what they are, not by how many there are.
     """
 
     runs: pa.Table
@@ -125,6 +127,7 @@ class Batch:
     files: pa.Table
     n_done: int
     continued: frozenset[str] = frozenset()
+    are_distinct: bool = False
 
 
 class Source(Protocol):

@@ -160,7 +160,12 @@ class _Import:
             _without_runs(table, foreign)
             for table in (batch.runs, batch.params, batch.points, batch.tags, batch.inputs, batch.files)
         )
-        new_points = self._writer.append(METRICS, lambda r: known.new_points(points, r, self._passed))
+        new_points = self._writer.append(
+            METRICS,
+            lambda r: (
+                known.unseen_points(points, r) if batch.are_distinct else known.new_points(points, r, self._passed)
+            ),
+        )
         self._count("points", batch.points, new_points)
         self._pass(batch)
         started = runs.select(["run_id", "started_at"])
