@@ -211,7 +211,7 @@ class _Import:
 
         def rows(reading: Reading | None) -> pa.Table:
             new = known.new_files(files, reading)
-            return store_files(new, store, oddities) if store is not None and self._target.writes else new
+            return store_files(new, store, oddities, batch.fetch) if store is not None and self._target.writes else new
 
         if not self._target.copies:
             self._found["artifacts"] += batch.files.num_rows

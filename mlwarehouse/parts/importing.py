@@ -58,6 +58,7 @@ class Importing(Modelling):
         """
         from mlwarehouse.imports import find_source, import_from
         from mlwarehouse.imports.importer import Target
+        from mlwarehouse.imports.mlflow_server import MlflowServer
         from mlwarehouse.imports.tables import Table
         from mlwarehouse.merging import is_parquet_export
 
@@ -76,6 +77,8 @@ class Importing(Modelling):
             opened.columns = columns
             # Before anything is made.
             opened.experiments()
+        if isinstance(opened, MlflowServer):
+            opened.wants_files = artifacts == "copy"
         if not dry_run:
             self.create()
         try:
