@@ -43,7 +43,9 @@ class Files:
         """
         digests = pc.unique(rows.column("digest")).to_pylist()
         with ThreadPoolExecutor(COPIES, thread_name_prefix="mlwarehouse-merge") as pool:
-            failed = {d: error for d, error in zip(digests, pool.map(self._copy, digests), strict=True) if error}
+            told = dict(zip(digests, pool.map(self._copy, digests), strict=True))
+        self.n_copied += sum(answer is True for answer in told.values())
+        failed = {digest: answer for digest, answer in told.items() if isinstance(answer, str)}
         if not failed:
             return rows
         is_lost = pc.is_in(rows.column("digest"), pa.array(sorted(failed), pa.string()))
@@ -52,10 +54,10 @@ class Files:
             self.oddities.append(Oddity("artifact unreadable", place, f"{failed[row['digest']]} It was left out."))
         return rows.filter(pc.invert(is_lost))
 
-    def _copy(self, digest: str) -> str | None:
-        """Copy a file; returns why it can't be read."""
+    def _copy(self, digest: str) -> bool | str:
+        """Copy a file; returns whether it wasn't here, or why it can't be read."""
         if self._here.has(digest):
-            return None
+            return False
         try:
             with self._there.open(digest) as stream, tempfile.SpooledTemporaryFile(IN_MEMORY) as held:
                 # To its end, where the bytes are known to be those of the digest.
@@ -66,5 +68,4 @@ class Files:
             raise
         except (NotFoundError, DigestMismatchError, StorageError) as error:
             return str(error)
-        self.n_copied += 1
-        return None
+        return True

@@ -16,7 +16,7 @@ from mlwarehouse.merging.experiments import Placed, events_here, place_experimen
 from mlwarehouse.merging.files import Files
 from mlwarehouse.merging.other import Other
 from mlwarehouse.merging.report import MergeReport
-from mlwarehouse.merging.rows import Rows
+from mlwarehouse.merging.rows import CARRIED, Rows
 from mlwarehouse.merging.runs import IMPORTED, bring_imported_points, new_and_clashing, of_others
 from mlwarehouse.tables import (
     ARTIFACT_EVENTS,
@@ -31,7 +31,6 @@ from mlwarehouse.tables import (
     PREDICTIONS,
     REGISTRY_EVENTS,
     RUN_EVENTS,
-    TABLES,
     TAG_EVENTS,
 )
 
@@ -77,12 +76,15 @@ def merge_from(
         Oddity("run already here", run_id, "another run of this id was logged here; it was left as it is")
         for run_id in sorted(clashing)
     ]
+    if other.ask("SELECT COUNT(*) AS n FROM access_events").column("n")[0].as_py():
+        detail = "who may do what there is that warehouse's own affair, and was left out"
+        oddities.append(Oddity("access left out", other.uri, detail))
     added: dict[str, int] = {}
 
     def done(name: str, n: int) -> None:
         added[name] = n
         if on_progress is not None:
-            on_progress(name, len(added), len(TABLES))
+            on_progress(name, len(added), len(CARRIED))
 
     kept = partial(of_others, run_ids=clashing)
     placed, n = _experiments(rows, engine, other, reading)

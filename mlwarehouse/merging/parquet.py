@@ -28,7 +28,7 @@ from mlwarehouse.errors import InvalidInputError, StorageError
 from mlwarehouse.imports.base import Oddity
 from mlwarehouse.merging.files import Files
 from mlwarehouse.merging.other import Other
-from mlwarehouse.merging.rows import in_schema
+from mlwarehouse.merging.rows import CARRIED, in_schema
 from mlwarehouse.tables import TABLES, TableSpec
 
 if TYPE_CHECKING:
@@ -120,12 +120,12 @@ def export_parquet(
     try:
         (making / "views").mkdir(parents=True)
         rows = {}
-        for n, spec in enumerate(TABLES, start=1):
+        for n, spec in enumerate(CARRIED, start=1):
             rows[spec.name] = _write(
                 engine, f"SELECT * FROM {spec.name}", reading, making / f"{spec.name}.parquet", spec
             )
             if on_progress is not None:
-                on_progress(spec.name, n, len(TABLES))
+                on_progress(spec.name, n, len(CARRIED))
         folded = engine.with_kept(reading)
         for name in VIEWS:
             _write(engine, f"SELECT * FROM {name}", folded, making / "views" / f"{name}.parquet")
@@ -178,7 +178,7 @@ def open_parquet_export(folder: Path, scratch: EmbeddedEngine) -> Other:
                 f"The export `{folder}` was written by mlwarehouse {written['version']}, which this release can't read."
             )
         scratch.create_tables(TABLES)
-        for spec in TABLES:
+        for spec in CARRIED:
             path = folder / f"{spec.name}.parquet"
             n = 0
             for rows in _parts(path) if spec.name in written["rows"] else ():

@@ -18,7 +18,7 @@ from mlwarehouse.engines.base import Engine, Reading, Txn
 from mlwarehouse.imports.known import WRITER
 from mlwarehouse.imports.writing import append_new
 from mlwarehouse.merging.other import Other
-from mlwarehouse.tables import TableSpec
+from mlwarehouse.tables import ACCESS_EVENTS, TABLES, TableSpec
 
 CHUNK_ROWS = 500_000
 """Rows that are in memory at once, or those of one commit if they are more."""
@@ -39,6 +39,9 @@ ABOUT: Mapping[str, str] = {
 }
 """What a row is about, by table. The registry's events are numbered by model, and merged by
 `mlwarehouse.registry.merging`."""
+
+CARRIED = tuple(spec for spec in TABLES if spec is not ACCESS_EVENTS)
+"""The tables that are merged and exported: who may do what is each server's own affair."""
 
 SOURCED = ("bulk:", "labels:", "score:")
 """What the names of writers begin with whose rows came under a source id: once, by a transaction of that name."""

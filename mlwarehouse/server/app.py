@@ -20,6 +20,7 @@ from mlwarehouse._version import __version__
 from mlwarehouse.errors import InvalidInputError
 from mlwarehouse.mlflow_api import Call, MlflowStore, call_path, find_call, methods_of
 from mlwarehouse.mlflow_api.checks import MOST_BODY_BYTES
+from mlwarehouse.server.access import check_gated, gated
 from mlwarehouse.server.answers import HEADERS, answer, guarded, refuse
 from mlwarehouse.server.files import ROUTES
 
@@ -42,6 +43,7 @@ def create_app(store: MlflowStore, hosts: Sequence[str] = ()) -> FastAPI:
 
     @asynccontextmanager
     async def living(app: FastAPI) -> AsyncIterator[None]:
+        check_gated(app.routes)
         app.state.store = store
         yield
         await run_in_threadpool(store.close)
@@ -51,12 +53,14 @@ def create_app(store: MlflowStore, hosts: Sequence[str] = ()) -> FastAPI:
         version=__version__,
         lifespan=living,
         openapi_url=None,
-        routes=[
-            Route("/health", _health),
-            Route("/version", _version),
-            *ROUTES,
-            Route("/{rest:path}", _call, methods=METHODS),
-        ],
+        routes=gated(
+            [
+                Route("/health", _health),
+                Route("/version", _version),
+                *ROUTES,
+                Route("/{rest:path}", _call, methods=METHODS),
+            ]
+        ),
     )
     if hosts:
         application.add_middleware(NamedHosts, hosts=hosts)

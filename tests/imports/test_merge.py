@@ -255,8 +255,11 @@ def test_policies_stay_and_decide(make):
         version(there, name, "s3://x/1")
     there.registry.transition_model_version_stage("held", 1, "Production")
     there.registry_as("boss", ["admin"]).set_policy(Policy("q", stages=("Staging",), movers=()))
+    there.access.add_user("ann")
     report = here.merge(there)
-    assert report.oddity_counts() == {"policies left out": 1, "model refused": 1}
+    assert report.oddity_counts() == {"access left out": 1, "policies left out": 1, "model refused": 1}
+    assert here.engine().query("SELECT * FROM access_events").num_rows == 0
+    assert "access_events" not in there.export(there.root.parent / "export").rows
     assert [m.name for m in here.search_registered_models()] == ["free"]
     assert [p.name for p in here.registry.policies()] == ["p"]
 

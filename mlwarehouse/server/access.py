@@ -1,0 +1,102 @@
+"""Who may use which address: every route is declared here, and the application doesn't start while one isn't.
+
+A list of what is protected fails open: what is added later is forgotten in it. So this is a list of all there is, and
+what isn't in it isn't served. MLflow's calls have theirs in their own table, `mlwarehouse.mlflow_api.calls.CALLS`.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from mlwarehouse.access import LISTED, PUBLIC, Need
+
+NEEDS: Mapping[str, tuple[Need, ...]] = {
+    "GET /health": PUBLIC,
+    "GET /version": PUBLIC,
+    **{
+        f"{method} /{prefix}/2.0/mlflow-artifacts/artifacts{rest}": needs
+        for prefix in ("api", "ajax-api")
+        for method, rest, needs in (
+            ("GET", "", (Need("reader", "place", "path"),)),
+            ("GET", "/{where:path}", (Need("reader", "place", "where"),)),
+            ("PUT", "/{where:path}", (Need("writer", "place", "where"),)),
+            ("DELETE", "/{where:path}", LISTED),
+        )
+    },
+    "GET /get-artifact": (Need("reader", "run", "run_uuid"),),
+    # MLflow's calls, each of which needs what its own entry says; and the answer that nothing is there.
+    "* /{rest:path}": LISTED,
+}
+"""What a route needs, by its method and path as the route has them; ``*`` stands for every method, and for a mount."""
+
+
+class UndeclaredRouteError(RuntimeError):
+    """A route of the application doesn't say who may use it: a mistake in the program."""
+
+
+class Gate:
+    """Stands before a route, with what it needs."""
+
+    def __init__(self, app: ASGIApp, needs: Mapping[str, tuple[Need, ...]]) -> None:
+        """Stand before an application.
+
+        Args:
+            app: What the route leads to.
+            needs: What each of its methods needs.
+        """
+        self._app, self.needs = app, needs
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        await self._app(scope, receive, send)
+
+
+def gated(routes: Iterable[BaseRoute], needs: Mapping[str, tuple[Need, ...]] = NEEDS) -> list[BaseRoute]:
+    """The same routes, each behind a gate with what is declared of it.
+
+    Args:
+        routes: Routes and mounts.
+        needs: What they need, as `NEEDS`.
+
+    Raises:
+        UndeclaredRouteError: One isn't declared.
+    """
+    done: list[BaseRoute] = []
+    for route in routes:
+        if not isinstance(route, Route | Mount):
+            raise UndeclaredRouteError(f"`{route!r}` is neither a route nor a mount, so nothing says who may use it.")
+        found = {method: _declared(method, route.path, needs) for method in _methods(route)}
+        # A copy: the routes of a module are those of every application in the process.
+        behind = copy.copy(route)
+        behind.app = Gate(route.app, found)
+        done.append(behind)
+    return done
+
+
+def check_gated(routes: Sequence[BaseRoute]) -> None:
+    """Refuse an application to which somebody has added a route past the gates.
+
+    Raises:
+        UndeclaredRouteError: There is one.
+    """
+    for route in routes:
+        if not isinstance(getattr(route, "app", None), Gate):
+            raise UndeclaredRouteError(f"`{getattr(route, 'path', route)}` was added without a gate; see `gated`.")
+
+
+def _methods(route: Route | Mount) -> list[str]:
+    # What HEAD asks for is what GET asks for.
+    return sorted(set(route.methods or ()) - {"HEAD"}) if isinstance(route, Route) else ["*"]
+
+
+def _declared(method: str, path: str, needs: Mapping[str, tuple[Need, ...]]) -> tuple[Need, ...]:
+    for key in (f"{method} {path}", f"* {path}"):
+        if needs.get(key):
+            return needs[key]
+    raise UndeclaredRouteError(
+        f"Nothing says who may use `{method} {path}`; declare what it needs in NEEDS of mlwarehouse/server/access.py."
+    )
