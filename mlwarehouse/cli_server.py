@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mlwarehouse.cli_options import WarehouseOption
 from mlwarehouse.cli_output import note
-from mlwarehouse.errors import MissingDependencyError
+from mlwarehouse.errors import InvalidInputError, MissingDependencyError
 from mlwarehouse.warehouse import Warehouse
 
 
@@ -16,19 +17,31 @@ def serve(
     warehouse: WarehouseOption = None,
     host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen at; 0 takes a free one.")] = 5000,
-    open_to_everyone: Annotated[
-        bool,
-        typer.Option("--open-to-everyone", help="Serve where other machines reach it, without asking who they are."),
-    ] = False,
+    auth: Annotated[
+        bool | None,
+        typer.Option(
+            "--auth/--no-auth",
+            help="Whether everybody must say who they are by a token; if not said, only where other machines reach it.",
+        ),
+    ] = None,
     allowed_host: Annotated[
         list[str] | None,
         typer.Option("--allowed-host", help="A name under which a proxy asks the server; may repeat."),
     ] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option("--tls-cert", metavar="PEM", help="The certificate's file, to serve by TLS.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option("--tls-key", metavar="PEM", help="The file of its key.")] = None,
+    rate_limit: Annotated[
+        float, typer.Option(min=0, help="Requests a second of each user; 0 for as many as come.")
+    ] = 1000.0,
 ) -> None:
     """Serve a warehouse to MLflow's clients; set MLFLOW_TRACKING_URI to the address that is shown.
 
     Example: mlwarehouse serve --warehouse ./wh --port 5000
     """
+    if (tls_cert is None) != (tls_key is None):
+        raise InvalidInputError("TLS needs both --tls-cert and --tls-key.")
     found = Warehouse(warehouse)
     try:
         from mlwarehouse.server import serve as run
@@ -40,7 +53,9 @@ def serve(
         found,
         host=host,
         port=port,
-        is_open=open_to_everyone,
+        auth=auth,
         allowed_hosts=allowed_host or (),
+        tls=None if tls_cert is None or tls_key is None else (tls_cert, tls_key),
+        rate_limit=rate_limit,
         tell=lambda address: note(f"{found.uri} for MLflow's clients at {address} (Ctrl-C ends)"),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from mlwarehouse.access import acting
 from mlwarehouse.entities import Experiment, ViewType
 from mlwarehouse.errors import ConflictError, InvalidInputError, NotFoundError
 from mlwarehouse.ingest.identity import experiment_id_of
@@ -77,7 +78,9 @@ def search_experiments(store: MlflowStore, asked: dict[str, Any]) -> dict[str, A
     size = check_page_size(asked["max_results"], MOST_LISTED)
     offset = read_offset(asked["page_token"])
     view = VIEWS.get(asked["view_type"] or "", ViewType.ACTIVE_ONLY)
-    found = store.ask(lambda engine, reading: list_experiments(engine, reading, view_type=view))
+    who = acting()
+    there = store.ask(lambda engine, reading: list_experiments(engine, reading, view_type=view))
+    found = [e for e in there if who is None or who.may_read_experiment(e.experiment_id)]
     entries = [({a.name: getattr(e, a.name) for a in ATTRIBUTES}, _tags(e), e) for e in found]
     chosen = matching(entries, asked["filter"] or "", ATTRIBUTES)
     in_order = arranged(chosen, asked["order_by"] or ["creation_time DESC", "experiment_id ASC"], ATTRIBUTES)
