@@ -14,6 +14,7 @@ from mlwarehouse.mlflow_api.checks import (
     check_experiment_tag,
     check_length,
     check_page_size,
+    is_store_address,
 )
 from mlwarehouse.mlflow_api.pages import cut_page, read_offset
 from mlwarehouse.mlflow_api.store import LOCATION_TAG, VIEWS, MlflowStore
@@ -40,7 +41,7 @@ def create_experiment(store: MlflowStore, asked: dict[str, Any]) -> dict[str, An
     """Make an experiment; names are given once, those of deleted ones included."""
     name = check_experiment_name(asked["name"])
     location = check_length("artifact_location", asked["artifact_location"], LOCATION_LENGTH).rstrip("/")
-    if location and ("://" not in location or any(c in location for c in "?#")):
+    if location and not is_store_address(location):
         raise InvalidInputError(
             f"The artifact location `{location[:80]}` isn't one that clients on other machines can reach; give an "
             "address such as s3://bucket/folder, or none to keep artifacts in the warehouse."

@@ -10,7 +10,7 @@ from mlwarehouse.access import acting
 from mlwarehouse.entities import ModelVersion, RegisteredModel
 from mlwarehouse.errors import ConflictError, InvalidInputError, NotFoundError
 from mlwarehouse.mlflow_api.artifacts import FOLDER, place_of
-from mlwarehouse.mlflow_api.checks import check_key, check_length
+from mlwarehouse.mlflow_api.checks import check_key, check_length, is_store_address
 from mlwarehouse.mlflow_api.logged import artifact_uri, need_model
 from mlwarehouse.mlflow_api.messages import said_nothing
 from mlwarehouse.mlflow_api.store import MlflowStore
@@ -231,8 +231,7 @@ def _source(store: MlflowStore, asked: dict[str, Any]) -> tuple[str, str | None]
             # The folder's path may not lead elsewhere.
             place_of(f"0/{of_run[1]}/{FOLDER}/{of_run[2]}")
         return of_run[0], of_run[1]
-    scheme, separator, rest = source.partition("://")
-    if not separator or scheme in ("file", "runs", "models") or ".." in rest or any(c in rest for c in "?#"):
+    if not is_store_address(source):
         raise InvalidInputError(
             f"Invalid model version source: '{source}'. It is models:/<model id>, runs:/<run id>/<path>, or the "
             "address of an object store."

@@ -24,6 +24,7 @@ from mlwarehouse.server.admission import Admission, Limits, admit, changes, requ
 from mlwarehouse.server.answers import HEADERS, answer, guarded, refuse
 from mlwarehouse.server.files import ROUTES
 from mlwarehouse.server.limits import Buckets
+from mlwarehouse.server.openapi import ROUTES as OPENAPI
 from mlwarehouse.server.shield import Shield
 
 MLFLOW_VERSION = "3.17.2"
@@ -74,6 +75,7 @@ def create_app(
                 Route("/health", _health),
                 Route("/version", _version),
                 *ROUTES,
+                *OPENAPI,
                 Route("/{rest:path}", _call, methods=METHODS),
             ]
         ),

@@ -13,6 +13,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from mlwarehouse.artifacts import clean_path
+from mlwarehouse.errors import InvalidInputError
 from mlwarehouse.mlflow_api import MlflowStore
 from mlwarehouse.mlflow_api.artifacts import Found, Place, list_proxied, open_artifact, place_of, put_artifact
 from mlwarehouse.mlflow_api.messages import Field, read_request
@@ -39,7 +40,7 @@ async def _list(request: Request) -> Response:
 
 @guarded
 async def _put(request: Request) -> Response:
-    store, where = _store(request), request.path_params["where"]
+    store, where = _store(request), _where(request)
     # A place that can't be is refused before anything is sent there.
     place_of(where)
     await run_in_threadpool(admit, request, {"where": where})
@@ -58,7 +59,7 @@ async def _put(request: Request) -> Response:
 
 @guarded
 async def _get(request: Request) -> Response:
-    where = request.path_params["where"]
+    where = _where(request)
     await run_in_threadpool(admit, request, {"where": where})
     return await _sent(request, place_of(where))
 
@@ -79,6 +80,18 @@ async def _delete(request: Request) -> Response:
         "with all that they have.",
         501,
     )
+
+
+def _where(request: Request) -> str:
+    """The place that an address names.
+
+    Raises:
+        InvalidInputError: It has bytes that are no text, which would come to stand for others.
+    """
+    where = str(request.path_params["where"])
+    if "\N{REPLACEMENT CHARACTER}" in where:
+        raise InvalidInputError(f"`{ascii(where[:80])[1:-1]}` has bytes that are no text; encode names as UTF-8.")
+    return where
 
 
 def _finish(content: BinaryIO, rest: bytes) -> None:

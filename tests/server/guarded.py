@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from starlette.testclient import TestClient
 
@@ -58,6 +59,34 @@ class Guarded:
         headers = {"Authorization": f"Bearer {given}"} if given else {}
         sent = {"content": body} if isinstance(body, bytes) else {} if body is None else {"json": body}
         return self.client.request(method, where, params=arguments, headers=headers, **sent)
+
+    def ask_exactly(self, user: str, method: str, path: str, body: bytes = b"") -> tuple[int, str]:
+        """The status and text of an answer to a path that no client has tidied up; it is what `path` decodes to."""
+        said: list[dict[str, Any]] = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        async def send(message: Any) -> None:
+            said.append(message)
+
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": method,
+            "scheme": "http",
+            "path": unquote(path),
+            "raw_path": path.encode(),
+            "query_string": b"",
+            "root_path": "",
+            "headers": [(b"host", b"127.0.0.1"), (b"authorization", f"Bearer {self.tokens[user]}".encode())],
+            "client": ("127.0.0.1", 1),
+            "server": ("127.0.0.1", 80),
+        }
+        assert self.client.portal is not None
+        self.client.portal.call(self.client.app, scope, receive, send)
+        return said[0]["status"], b"".join(m.get("body", b"") for m in said[1:]).decode()
 
     def done(self, user: str, method: str, path: str, body: Any = None, /, **arguments: Any) -> Any:
         """The decoded answer to a call that must succeed."""
