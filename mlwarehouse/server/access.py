@@ -17,6 +17,9 @@ from mlwarehouse.server.gate import Gate
 NEEDS: Mapping[str, tuple[Need, ...]] = {
     "GET /health": PUBLIC,
     "GET /version": PUBLIC,
+    "GET /login": PUBLIC,
+    "GET /login/callback": PUBLIC,
+    "GET /logout": PUBLIC,
     **{
         f"{method} /{prefix}/2.0/mlflow-artifacts/artifacts{rest}": needs
         for prefix in ("api", "ajax-api")

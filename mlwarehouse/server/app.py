@@ -9,6 +9,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
+from starlette.middleware.sessions import SessionMiddleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
@@ -24,6 +25,8 @@ from mlwarehouse.server.admission import Admission, Limits, admit, changes, requ
 from mlwarehouse.server.answers import HEADERS, answer, guarded, refuse
 from mlwarehouse.server.files import ROUTES
 from mlwarehouse.server.limits import Buckets
+from mlwarehouse.server.log_in import ROUTES as LOG_IN
+from mlwarehouse.server.oidc import SESSION_S, LogIn, session_key
 from mlwarehouse.server.openapi import ROUTES as OPENAPI
 from mlwarehouse.server.shield import Shield
 
@@ -48,6 +51,7 @@ def create_app(
     access: Access | None = None,
     rate_limit: float = 0,
     has_tls: bool = False,
+    log_in: LogIn | None = None,
 ) -> FastAPI:
     """The application.
 
@@ -57,6 +61,7 @@ def create_app(
         access: Who may do what; None means that everybody may do everything.
         rate_limit: Requests a second of each user, five times as many at once; 0 for as many as come.
         has_tls: Whether it is served by TLS.
+        log_in: The log-in of people; None where they bring tokens like programs.
     """
 
     @asynccontextmanager
@@ -76,13 +81,23 @@ def create_app(
                 Route("/version", _version),
                 *ROUTES,
                 *OPENAPI,
+                *LOG_IN,
                 Route("/{rest:path}", _call, methods=METHODS),
             ]
         ),
     )
     application.state.store = store
     limits = Limits(Buckets(rate_limit, 5 * rate_limit), Buckets(STRANGERS_PER_S, STRANGERS_AT_ONCE))
-    application.state.admission = Admission(store, access, limits)
+    application.state.admission = Admission(store, access, limits, log_in)
+    if log_in is not None:
+        application.add_middleware(
+            SessionMiddleware,
+            secret_key=session_key(store.recorder.folder.path),
+            session_cookie="__Host-mlwarehouse" if log_in.is_by_tls else "mlwarehouse",
+            max_age=SESSION_S,
+            same_site="lax",
+            https_only=log_in.is_by_tls,
+        )
     application.add_middleware(Shield, hosts=hosts, has_tls=has_tls)
     return application
 
