@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mlwarehouse.cli_options import WarehouseOption
 from mlwarehouse.cli_output import note
-from mlwarehouse.errors import MissingDependencyError
+from mlwarehouse.errors import InvalidInputError, MissingDependencyError
 from mlwarehouse.warehouse import Warehouse
 
 
@@ -16,31 +17,84 @@ def serve(
     warehouse: WarehouseOption = None,
     host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen at; 0 takes a free one.")] = 5000,
-    open_to_everyone: Annotated[
-        bool,
-        typer.Option("--open-to-everyone", help="Serve where other machines reach it, without asking who they are."),
-    ] = False,
+    auth: Annotated[
+        bool | None,
+        typer.Option(
+            "--auth/--no-auth",
+            help="Whether everybody must say who they are by a token; if not said, only where other machines reach it.",
+        ),
+    ] = None,
     allowed_host: Annotated[
         list[str] | None,
         typer.Option("--allowed-host", help="A name under which a proxy asks the server; may repeat."),
+    ] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option("--tls-cert", metavar="PEM", help="The certificate's file, to serve by TLS.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option("--tls-key", metavar="PEM", help="The file of its key.")] = None,
+    rate_limit: Annotated[
+        float, typer.Option(min=0, help="Requests a second of each user; 0 for as many as come.")
+    ] = 1000.0,
+    oidc_issuer: Annotated[
+        str | None, typer.Option("--oidc-issuer", metavar="URL", help="Let people log in at this OpenID provider.")
+    ] = None,
+    oidc_client_id: Annotated[
+        str | None, typer.Option("--oidc-client-id", help="What the provider calls this server.")
+    ] = None,
+    oidc_client_secret_file: Annotated[
+        Path | None,
+        typer.Option("--oidc-client-secret-file", metavar="PATH", help="What this server proves that by, in a file."),
+    ] = None,
+    oidc_name_claim: Annotated[str, typer.Option(help="What the provider calls a user's name.")] = "email",
+    oidc_groups_claim: Annotated[str, typer.Option(help="What it calls the list of their groups.")] = "groups",
+    oidc_audience: Annotated[str, typer.Option(help="For whom a program's JWT must be; else the client id.")] = "",
+    public_url: Annotated[
+        str | None, typer.Option("--public-url", metavar="URL", help="What browsers call this server, for log-ins.")
     ] = None,
 ) -> None:
     """Serve a warehouse to MLflow's clients; set MLFLOW_TRACKING_URI to the address that is shown.
 
     Example: mlwarehouse serve --warehouse ./wh --port 5000
     """
+    if (tls_cert is None) != (tls_key is None):
+        raise InvalidInputError("TLS needs both --tls-cert and --tls-key.")
     found = Warehouse(warehouse)
     try:
+        from mlwarehouse.server import LogInSettings
         from mlwarehouse.server import serve as run
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
             f'The server needs `{error.name}`, which isn\'t installed; run `pip install "mlwarehouse[server]"`.'
         ) from error
+    log_in = None
+    if oidc_issuer is not None:
+        if oidc_client_id is None or oidc_client_secret_file is None or public_url is None:
+            raise InvalidInputError("--oidc-issuer needs --oidc-client-id, --oidc-client-secret-file and --public-url.")
+        log_in = LogInSettings(
+            issuer=oidc_issuer,
+            client_id=oidc_client_id,
+            client_secret=_secret(oidc_client_secret_file),
+            public_url=public_url,
+            name_claim=oidc_name_claim,
+            groups_claim=oidc_groups_claim,
+            audience=oidc_audience,
+        )
     run(
         found,
         host=host,
         port=port,
-        is_open=open_to_everyone,
+        auth=auth,
         allowed_hosts=allowed_host or (),
+        tls=None if tls_cert is None or tls_key is None else (tls_cert, tls_key),
+        rate_limit=rate_limit,
+        log_in=log_in,
         tell=lambda address: note(f"{found.uri} for MLflow's clients at {address} (Ctrl-C ends)"),
     )
+
+
+def _secret(path: Path) -> str:
+    """A secret from a file: in an argument everybody on the machine could read it."""
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInputError(f"The client's secret can't be read from `{path}`: {error}") from error

@@ -5,8 +5,10 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
+from mlwarehouse.artifacts import clean_path
 from mlwarehouse.errors import InvalidInputError
 from mlwarehouse.mlflow_api.messages import said_nothing, said_wrong
 
@@ -31,6 +33,11 @@ LOCATION_LENGTH = 2048
 
 MOST_TIME_MS = 253_402_300_799_999
 """The last millisecond of the year 9999: what every reader of the tables can show."""
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+-]*")
+_HOST = re.compile(r"[A-Za-z0-9][\w.@:-]*")
+_LOCAL = frozenset({"file", "runs", "models", "mlflow-artifacts", "mlwarehouse"})
+"""Schemes of addresses that mean one thing here and another elsewhere."""
 
 _KEY = re.compile(r"[/\w.\- :]*")
 _RUN_ID = re.compile(r"[a-zA-Z0-9][\w\-]{0,255}")
@@ -60,6 +67,18 @@ def check_key(key: str | None, path: str) -> str:
             f"such. This name would resolve to {plain!r}",
         )
     return key
+
+
+@lru_cache(maxsize=4096)
+def _is_plain(key: str) -> bool:
+    """Whether there is nothing to say about a key; a batch has the same few keys many times."""
+    if len(key) > KEY_LENGTH:
+        return False
+    try:
+        check_key(key, "")
+    except InvalidInputError:
+        return False
+    return True
 
 
 def check_length(what: str, value: str | None, limit: int) -> str:
@@ -97,14 +116,16 @@ def check_metric(metric: Mapping[str, Any], path: str = "") -> tuple[str, float,
         InvalidInputError: It can't be one.
     """
     key, value, timestamp, step = metric["key"], metric["value"], metric["timestamp"], metric["step"] or 0
-    check_key(key, f"{path}name")
+    if not _is_plain(key):
+        check_key(key, f"{path}name")
     if timestamp < 0:
         raise said_wrong(
             f"{path}timestamp",
             timestamp,
             f": metric '{key}' (value={value}). Timestamp must be a nonnegative long (64-bit integer) ",
         )
-    check_time(f"{path}timestamp", timestamp)
+    if timestamp > MOST_TIME_MS:
+        check_time(f"{path}timestamp", timestamp)
     check_length("Metric name", key, KEY_LENGTH)
     return key, value, timestamp, step
 
@@ -154,6 +175,21 @@ def check_batch(metrics: Sequence[Any], params: Sequence[Any], tags: Sequence[An
             f"Duplicate parameter keys have been submitted: {twice}. Please ensure the request contains only one param "
             "value per param key."
         )
+
+
+def is_store_address(address: str) -> bool:
+    """Whether a text is the address of what every machine reaches, such as ``s3://bucket/folder``.
+
+    A file of whoever reads it is none, nor is what some program could read as another place.
+    """
+    scheme, separator, rest = address.partition("://")
+    host, _, path = rest.rstrip("/").partition("/")
+    if not separator or not _SCHEME.fullmatch(scheme) or scheme.lower() in _LOCAL or not _HOST.fullmatch(host):
+        return False
+    try:
+        return not path or bool(clean_path(path))
+    except InvalidInputError:
+        return False
 
 
 def check_page_size(max_results: int | None, most: int) -> int:

@@ -10,13 +10,16 @@ import copy
 from collections.abc import Iterable, Mapping, Sequence
 
 from starlette.routing import BaseRoute, Mount, Route
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mlwarehouse.access import LISTED, PUBLIC, Need
+from mlwarehouse.server.gate import Gate
 
 NEEDS: Mapping[str, tuple[Need, ...]] = {
     "GET /health": PUBLIC,
     "GET /version": PUBLIC,
+    "GET /login": PUBLIC,
+    "GET /login/callback": PUBLIC,
+    "GET /logout": PUBLIC,
     **{
         f"{method} /{prefix}/2.0/mlflow-artifacts/artifacts{rest}": needs
         for prefix in ("api", "ajax-api")
@@ -27,6 +30,7 @@ NEEDS: Mapping[str, tuple[Need, ...]] = {
             ("DELETE", "/{where:path}", LISTED),
         )
     },
+    "GET /openapi.json": LISTED,
     "GET /get-artifact": (Need("reader", "run", "run_uuid"),),
     # MLflow's calls, each of which needs what its own entry says; and the answer that nothing is there.
     "* /{rest:path}": LISTED,
@@ -36,23 +40,6 @@ NEEDS: Mapping[str, tuple[Need, ...]] = {
 
 class UndeclaredRouteError(RuntimeError):
     """A route of the application doesn't say who may use it: a mistake in the program."""
-
-
-class Gate:
-    """Stands before a route, with what it needs."""
-
-    def __init__(self, app: ASGIApp, needs: Mapping[str, tuple[Need, ...]]) -> None:
-        """Stand before an application.
-
-        Args:
-            app: What the route leads to.
-            needs: What each of its methods needs.
-        """
-        self._app, self.needs = app, needs
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on."""
-        await self._app(scope, receive, send)
 
 
 def gated(routes: Iterable[BaseRoute], needs: Mapping[str, tuple[Need, ...]] = NEEDS) -> list[BaseRoute]:
@@ -72,7 +59,7 @@ def gated(routes: Iterable[BaseRoute], needs: Mapping[str, tuple[Need, ...]] = N
         found = {method: _declared(method, route.path, needs) for method in _methods(route)}
         # A copy: the routes of a module are those of every application in the process.
         behind = copy.copy(route)
-        behind.app = Gate(route.app, found)
+        behind.app = Gate(route.app, route.path, found)
         done.append(behind)
     return done
 

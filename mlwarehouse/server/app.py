@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import Headers
+from starlette.middleware.sessions import SessionMiddleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mlwarehouse._version import __version__
+from mlwarehouse.access import acting
+from mlwarehouse.access.service import Access
 from mlwarehouse.errors import InvalidInputError
 from mlwarehouse.mlflow_api import Call, MlflowStore, call_path, find_call, methods_of
 from mlwarehouse.mlflow_api.checks import MOST_BODY_BYTES
 from mlwarehouse.server.access import check_gated, gated
+from mlwarehouse.server.admission import Admission, Limits, admit, changes, require
 from mlwarehouse.server.answers import HEADERS, answer, guarded, refuse
 from mlwarehouse.server.files import ROUTES
+from mlwarehouse.server.limits import Buckets
+from mlwarehouse.server.log_in import ROUTES as LOG_IN
+from mlwarehouse.server.oidc import SESSION_S, LogIn, session_key
+from mlwarehouse.server.openapi import ROUTES as OPENAPI
+from mlwarehouse.server.shield import Shield
 
 MLFLOW_VERSION = "3.17.2"
 """The release of MLflow whose API this is: what `/version` says, which its clients ask."""
@@ -33,18 +39,34 @@ MOST_BYTES = 32 << 20
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
-def create_app(store: MlflowStore, hosts: Sequence[str] = ()) -> FastAPI:
+STRANGERS_PER_S = 5.0
+STRANGERS_AT_ONCE = 50
+"""Requests of an address from which nobody says who they are."""
+
+
+def create_app(
+    store: MlflowStore,
+    hosts: Sequence[str] = (),
+    *,
+    access: Access | None = None,
+    rate_limit: float = 0,
+    has_tls: bool = False,
+    log_in: LogIn | None = None,
+) -> FastAPI:
     """The application.
 
     Args:
         store: What is served; it is closed when the application ends.
         hosts: The names under which it may be asked; none of them means all.
+        access: Who may do what; None means that everybody may do everything.
+        rate_limit: Requests a second of each user, five times as many at once; 0 for as many as come.
+        has_tls: Whether it is served by TLS.
+        log_in: The log-in of people; None where they bring tokens like programs.
     """
 
     @asynccontextmanager
     async def living(app: FastAPI) -> AsyncIterator[None]:
         check_gated(app.routes)
-        app.state.store = store
         yield
         await run_in_threadpool(store.close)
 
@@ -58,31 +80,26 @@ def create_app(store: MlflowStore, hosts: Sequence[str] = ()) -> FastAPI:
                 Route("/health", _health),
                 Route("/version", _version),
                 *ROUTES,
+                *OPENAPI,
+                *LOG_IN,
                 Route("/{rest:path}", _call, methods=METHODS),
             ]
         ),
     )
-    if hosts:
-        application.add_middleware(NamedHosts, hosts=hosts)
+    application.state.store = store
+    limits = Limits(Buckets(rate_limit, 5 * rate_limit), Buckets(STRANGERS_PER_S, STRANGERS_AT_ONCE))
+    application.state.admission = Admission(store, access, limits, log_in)
+    if log_in is not None:
+        application.add_middleware(
+            SessionMiddleware,
+            secret_key=session_key(store.recorder.folder.path),
+            session_cookie="__Host-mlwarehouse" if log_in.is_by_tls else "mlwarehouse",
+            max_age=SESSION_S,
+            same_site="lax",
+            https_only=log_in.is_by_tls,
+        )
+    application.add_middleware(Shield, hosts=hosts, has_tls=has_tls)
     return application
-
-
-class NamedHosts:
-    """Refuses what is asked under another name, before anything else sees it."""
-
-    def __init__(self, app: ASGIApp, hosts: Sequence[str]) -> None:
-        """Stand before an application."""
-        self._app, self._hosts = app, {host.lower() for host in hosts}
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or refuse it."""
-        if scope["type"] == "http":
-            host = Headers(scope=scope).get("host", "")
-            if re.sub(r":[0-9]+$", "", host).lower() not in self._hosts:
-                message = f"The server isn't asked under the name {host[:80]!a}; `--allowed-host` allows one."
-                await refuse("PERMISSION_DENIED", message, 403)(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
 
 
 async def _health(request: Request) -> Response:
@@ -102,10 +119,22 @@ async def _call(request: Request) -> Response:
     if found is None:
         return _nobody(request, path)
     call, named = found
+    require(request.scope, call.needs)
     body = await _body(request, call)
     if named:
         body = {**(body if isinstance(body, dict) else {}), **named}
-    return answer(await run_in_threadpool(call, request.app.state.store, body))
+    return answer(await run_in_threadpool(_answered, request, call, body))
+
+
+def _answered(request: Request, call: Call, body: Any) -> dict[str, Any]:
+    store: MlflowStore = request.app.state.store
+    asked = call.read(body)
+    admit(request, asked, action=f"{call.method} {call.path}")
+    told = call.handle(store, asked)
+    if changes(call.needs) and acting() is not None:
+        # What changes the registry is committed by itself, and then the row of `audit` about it isn't on disk yet.
+        store.recorder.make_durable()
+    return told
 
 
 async def _body(request: Request, call: Call) -> Any:

@@ -13,9 +13,11 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from mlwarehouse.artifacts import clean_path
+from mlwarehouse.errors import InvalidInputError
 from mlwarehouse.mlflow_api import MlflowStore
 from mlwarehouse.mlflow_api.artifacts import Found, Place, list_proxied, open_artifact, place_of, put_artifact
 from mlwarehouse.mlflow_api.messages import Field, read_request
+from mlwarehouse.server.admission import admit
 from mlwarehouse.server.answers import HEADERS, answer, guarded, refuse
 
 CHUNK_BYTES = 1 << 20
@@ -32,14 +34,16 @@ _PAGE_FILE = (Field("run_uuid", required=True, other="run_id"), Field("path", re
 @guarded
 async def _list(request: Request) -> Response:
     asked = read_request(dict(request.query_params), _LISTING)
+    await run_in_threadpool(admit, request, asked)
     return answer(await run_in_threadpool(list_proxied, _store(request), asked))
 
 
 @guarded
 async def _put(request: Request) -> Response:
-    store, where = _store(request), request.path_params["where"]
+    store, where = _store(request), _where(request)
     # A place that can't be is refused before anything is sent there.
     place_of(where)
+    await run_in_threadpool(admit, request, {"where": where})
     # Beside the spool: the folder for temporary files is memory on some machines. It has no name, so it goes with us.
     with tempfile.TemporaryFile(dir=store.recorder.folder.path) as content:
         waiting = bytearray()
@@ -55,12 +59,15 @@ async def _put(request: Request) -> Response:
 
 @guarded
 async def _get(request: Request) -> Response:
-    return await _sent(request, place_of(request.path_params["where"]))
+    where = _where(request)
+    await run_in_threadpool(admit, request, {"where": where})
+    return await _sent(request, place_of(where))
 
 
 @guarded
 async def _get_for_page(request: Request) -> Response:
     asked = read_request(dict(request.query_params), _PAGE_FILE)
+    await run_in_threadpool(admit, request, asked)
     return await _sent(request, Place(asked["run_uuid"], clean_path(asked["path"])))
 
 
@@ -73,6 +80,18 @@ async def _delete(request: Request) -> Response:
         "with all that they have.",
         501,
     )
+
+
+def _where(request: Request) -> str:
+    """The place that an address names.
+
+    Raises:
+        InvalidInputError: It has bytes that are no text, which would come to stand for others.
+    """
+    where = str(request.path_params["where"])
+    if "\N{REPLACEMENT CHARACTER}" in where:
+        raise InvalidInputError(f"`{ascii(where[:80])[1:-1]}` has bytes that are no text; encode names as UTF-8.")
+    return where
 
 
 def _finish(content: BinaryIO, rest: bytes) -> None:
