@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlwarehouse.errors import InvalidInputError
+from mlwarehouse.errors import InvalidInputError, WarehouseError, WarehouseNotFoundError
 from mlwarehouse.parts.base import Base
 from mlwarehouse.parts.modelling import Modelling
 
@@ -39,7 +39,7 @@ class Merging(Modelling):
 
         Raises:
             InvalidInputError: It is this warehouse; or the folder is an export that can't be read.
-            WarehouseNotFoundError: Nothing is there; or, on a dry run, here.
+            WarehouseNotFoundError: There is no warehouse there; or, on a dry run, here.
             StorageError: A commit failed; what was brought by then stays.
             StoreRefusedError: The artifact store takes no file.
             ConcurrentChangeError: Others changed models all the time; what was brought by then stays.
@@ -102,10 +102,13 @@ class Merging(Modelling):
                 experiment_names=experiment_names,
                 on_progress=on_progress,
             )
+        folder = str(target).removeprefix("file://")
+        if "://" in folder:
+            raise InvalidInputError(f"An export goes to a local folder, or to http://… or https://…; got `{target}`.")
         if experiment_names is not None:
             raise InvalidInputError("A folder of Parquet files gets all experiments; leave `experiment_names` out.")
         return export_parquet(
-            Path(target).expanduser(),
+            Path(folder).expanduser(),
             engine=self.engine(),
             store=state.store,
             warehouse_id=state.warehouse_id,
@@ -117,6 +120,8 @@ class Merging(Modelling):
     def _opened(self, other: str | Path | Base) -> Iterator[Other]:
         from mlwarehouse.merging import is_parquet_export, open_parquet_export
 
+        if isinstance(other, str):
+            other = other.removeprefix("file://")
         if not isinstance(other, Base) and is_parquet_export(other):
             from mlwarehouse.engines.embedded import EmbeddedEngine
 
@@ -130,6 +135,13 @@ class Merging(Modelling):
         found = other if isinstance(other, Base) else Base(other)
         if found.uri == self.uri:
             raise InvalidInputError(f"`{self.uri}` is this warehouse itself; merge another one into it.")
+        try:
+            found.place()
+        except WarehouseError as error:
+            raise WarehouseNotFoundError(
+                f"`{found.uri}` is neither a warehouse nor a folder that `export` wrote; what other trackers have comes "
+                "by `mlwarehouse import`."
+            ) from error
         yield _committed(found)
 
 

@@ -269,8 +269,11 @@ def test_what_is_no_other_warehouse_is_refused(make, tmp_path):
     here.create()
     with pytest.raises(InvalidInputError, match="is this warehouse itself"):
         here.merge(here.root)
-    with pytest.raises(WarehouseNotFoundError):
-        here.merge(tmp_path / "nothing")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "x").write_text("x")
+    for name in ("nothing", "other"):
+        with pytest.raises(WarehouseNotFoundError, match="neither a warehouse nor"):
+            here.merge(tmp_path / name)
 
 
 def test_a_file_that_is_damaged_is_told_and_left_out(make):

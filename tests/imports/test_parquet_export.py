@@ -63,8 +63,12 @@ def test_all_there_is_goes_out_and_comes_back(full, tmp_path):
 def test_what_is_no_export_or_no_free_folder_is_refused(full, tmp_path):
     with pytest.raises(InvalidInputError, match="is there already"):
         full.export(tmp_path / "mlruns")
+    with pytest.raises(InvalidInputError, match="goes to a local folder"):
+        full.export("ftp://x")
+    with pytest.raises(InvalidInputError, match="all experiments"):
+        full.export(tmp_path / "export", experiment_names=["ours"])
     folder = tmp_path / "export"
-    full.export(folder)
+    full.export(f"file://{folder}")
     with pytest.raises(InvalidInputError, match="mlwarehouse merge"):
         full.import_(folder)
     marker = folder / "export.json"
