@@ -139,8 +139,8 @@ class Merging(Modelling):
             found.place()
         except WarehouseError as error:
             raise WarehouseNotFoundError(
-                f"`{found.uri}` is neither a warehouse nor a folder that `export` wrote; what other trackers have comes "
-                "by `mlwarehouse import`."
+                f"`{found.uri}` is neither a warehouse nor a folder that `export` wrote; what other trackers have "
+                "comes by `mlwarehouse import`."
             ) from error
         yield _committed(found)
 

@@ -159,6 +159,29 @@ def test_a_copy_that_went_its_own_way_comes_back(make):
     assert here.get_model_version_by_alias("net (2)", "champion").version == 3
 
 
+def test_what_was_recorded_earlier_elsewhere_counts_as_earlier_once_it_comes(make):
+    here = make("here")
+    run_id = log(here, "one", loss=[0.5])
+    here.close()
+    shutil.copytree(here.root, here.root.parent / "copy")
+    copy = make("copy")
+    for warehouse, value in ((copy, "early"), (here, "late")):
+        with warehouse.start_run(run_id=run_id) as again:
+            again.set_tag("said", value)
+            again.log_metric("loss", 0.25 if value == "early" else 0.75, step=1)
+        warehouse.flush()
+    # What is kept folded here doesn't know of it yet.
+    here.maintain()
+    assert here.merge(copy).rows["tag_events"] > 0
+    folded = frame(here)
+    assert folded["tags.said"].item() == "late"
+    here.maintain()
+    pd.testing.assert_frame_equal(frame(here), folded)
+    assert folded["metrics.loss"].item() == 0.75
+    copy.merge(here)
+    pd.testing.assert_frame_equal(frame(copy), folded)
+
+
 def test_an_id_that_stands_for_two_runs_is_told(make, tmp_path):
     here, there = make("here"), make("there")
     run_id = log(here, "ours", acc=[0.5])
