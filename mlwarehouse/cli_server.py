@@ -24,6 +24,16 @@ def serve(
         list[str] | None,
         typer.Option("--allowed-host", help="A name under which a proxy asks the server; may repeat."),
     ] = None,
+    sql_seconds: Annotated[
+        float, typer.Option("--sql-seconds", min=0.001, help="The longest that a question in SQL may take.")
+    ] = 30.0,
+    sql_mib: Annotated[
+        int, typer.Option("--sql-mib", min=1, help="The most that an answer to one may hold, in MiB.")
+    ] = 256,
+    allow_model_code: Annotated[
+        bool, typer.Option("--allow-model-code", help="Score with models that bring code of their own.")
+    ] = False,
+    request_log: Annotated[bool, typer.Option(help="Write a line of JSON for each request to standard output.")] = True,
 ) -> None:
     """Serve a warehouse to MLflow's clients; set MLFLOW_TRACKING_URI to the address that is shown.
 
@@ -31,6 +41,7 @@ def serve(
     """
     found = Warehouse(warehouse)
     try:
+        from mlwarehouse.server import Limits, Options, write_line
         from mlwarehouse.server import serve as run
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
@@ -42,5 +53,10 @@ def serve(
         port=port,
         is_open=open_to_everyone,
         allowed_hosts=allowed_host or (),
+        options=Options(
+            limits=Limits(time_s=sql_seconds, answer_bytes=sql_mib << 20),
+            allow_code=allow_model_code,
+            log=write_line if request_log else None,
+        ),
         tell=lambda address: note(f"{found.uri} for MLflow's clients at {address} (Ctrl-C ends)"),
     )

@@ -1,6 +1,9 @@
 """The HTTP server: MLflow's clients, in any language, log to a warehouse through it."""
 
+from mlwarehouse.server.api import Limits
 from mlwarehouse.server.app import create_app
+from mlwarehouse.server.observing import write_line
+from mlwarehouse.server.options import Options
 from mlwarehouse.server.serving import serve
 
-__all__ = ["create_app", "serve"]
+__all__ = ["Limits", "Options", "create_app", "serve", "write_line"]

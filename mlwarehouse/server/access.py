@@ -14,6 +14,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mlwarehouse.access import LISTED, PUBLIC, Need
 
+READS_ALL: tuple[Need, ...] = (Need("reader"),)
+"""Whoever may read everything."""
+
 NEEDS: Mapping[str, tuple[Need, ...]] = {
     "GET /health": PUBLIC,
     "GET /version": PUBLIC,
@@ -28,6 +31,20 @@ NEEDS: Mapping[str, tuple[Need, ...]] = {
         )
     },
     "GET /get-artifact": (Need("reader", "run", "run_uuid"),),
+    "GET /healthz": PUBLIC,
+    "GET /readyz": PUBLIC,
+    "GET /metrics": READS_ALL,
+    # Their answers tell of all experiments and models, or name what they are about within a text.
+    "POST /api/v1/sql": READS_ALL,
+    "DELETE /api/v1/sql/{query_id}": READS_ALL,
+    "POST /api/v1/snapshots": (Need("writer"),),
+    "GET /api/v1/snapshots": READS_ALL,
+    "GET /api/v1/snapshots/{name}": READS_ALL,
+    "DELETE /api/v1/snapshots/{name}": (Need("admin"),),
+    "GET /api/v1/changes": READS_ALL,
+    "POST /api/v1/score": (Need("writer"),),
+    "GET /api/v1/openapi.json": PUBLIC,
+    "* /api/v1/{rest:path}": LISTED,
     # MLflow's calls, each of which needs what its own entry says; and the answer that nothing is there.
     "* /{rest:path}": LISTED,
 }

@@ -20,9 +20,13 @@ from mlwarehouse._version import __version__
 from mlwarehouse.errors import InvalidInputError
 from mlwarehouse.mlflow_api import Call, MlflowStore, call_path, find_call, methods_of
 from mlwarehouse.mlflow_api.checks import MOST_BODY_BYTES
+from mlwarehouse.server import api, probes
 from mlwarehouse.server.access import check_gated, gated
 from mlwarehouse.server.answers import HEADERS, answer, guarded, refuse
 from mlwarehouse.server.files import ROUTES
+from mlwarehouse.server.measures import Measures
+from mlwarehouse.server.observing import ANYTHING, Observed, note
+from mlwarehouse.server.options import Options
 
 MLFLOW_VERSION = "3.17.2"
 """The release of MLflow whose API this is: what `/version` says, which its clients ask."""
@@ -33,19 +37,23 @@ MOST_BYTES = 32 << 20
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
-def create_app(store: MlflowStore, hosts: Sequence[str] = ()) -> FastAPI:
+def create_app(store: MlflowStore, hosts: Sequence[str] = (), options: Options | None = None) -> FastAPI:
     """The application.
 
     Args:
         store: What is served; it is closed when the application ends.
         hosts: The names under which it may be asked; none of them means all.
+        options: What else it does.
     """
+    options = options or Options()
 
     @asynccontextmanager
     async def living(app: FastAPI) -> AsyncIterator[None]:
         check_gated(app.routes)
         app.state.store = store
+        app.state.api = api.Api(store.warehouse, measures, options.limits, allow_code=options.allow_code)
         yield
+        await run_in_threadpool(app.state.api.close)
         await run_in_threadpool(store.close)
 
     application = FastAPI(
@@ -57,13 +65,18 @@ def create_app(store: MlflowStore, hosts: Sequence[str] = ()) -> FastAPI:
             [
                 Route("/health", _health),
                 Route("/version", _version),
+                *probes.ROUTES,
                 *ROUTES,
-                Route("/{rest:path}", _call, methods=METHODS),
+                *api.ROUTES,
+                Route(ANYTHING, _call, methods=METHODS),
             ]
         ),
     )
     if hosts:
         application.add_middleware(NamedHosts, hosts=hosts)
+    measures = application.state.measures = Measures(store.warehouse if store is not None else None)
+    # Added last, it stands before all others.
+    application.add_middleware(Observed, measures=measures, routes=application.routes, log=options.log)
     return application
 
 
@@ -102,6 +115,7 @@ async def _call(request: Request) -> Response:
     if found is None:
         return _nobody(request, path)
     call, named = found
+    note(request.scope, route=f"mlflow/{call.path}")
     body = await _body(request, call)
     if named:
         body = {**(body if isinstance(body, dict) else {}), **named}

@@ -7,12 +7,15 @@ import ipaddress
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from types import FrameType
 
 import uvicorn
+from fastapi import FastAPI
 
 from mlwarehouse.errors import ConflictError, InvalidInputError
 from mlwarehouse.mlflow_api import MlflowStore
 from mlwarehouse.server.app import create_app
+from mlwarehouse.server.options import Options
 from mlwarehouse.warehouse import Warehouse
 
 DRAIN_S = 30
@@ -39,6 +42,7 @@ def serve(
     port: int,
     is_open: bool = False,
     allowed_hosts: Sequence[str] = (),
+    options: Options | None = None,
     tell: Callable[[str], None],
 ) -> None:
     """Serve a warehouse until the process is told to end; then end the calls that are under way.
@@ -51,6 +55,7 @@ def serve(
         allowed_hosts: Names under which it may be asked, beside this machine's own: what a proxy before it calls it.
             A page that a browser on this machine shows can make its own name mean this machine, and then asks under
             that name. At an address for everyone, none of them means all.
+        options: What else it does.
         tell: Called with the server's address when it can be asked.
 
     Raises:
@@ -76,14 +81,27 @@ def serve(
     names = (*allowed_hosts, *LOOPBACK, host) if allowed_hosts or not is_open else ()
     warehouse.create()
     with listening, _only_server(warehouse):
-        app = create_app(MlflowStore(warehouse, artifact_root=PROXIED), names)
+        app = create_app(MlflowStore(warehouse, artifact_root=PROXIED), names, options)
         # One process: its threads share what is held in memory. Its own log says what fails.
         config = uvicorn.Config(
             app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=DRAIN_S
         )
         shown = f"[{host}]" if ":" in host else host
         tell(f"http://{shown}:{listening.getsockname()[1]}")
-        uvicorn.Server(config).run(sockets=[listening])
+        _Server(config, app).run(sockets=[listening])
+
+
+class _Server(uvicorn.Server):
+    """Tells the application at once that it is to end: answers that go on for ever would keep it from that."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self._served = app
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if hasattr(self._served.state, "api"):
+            self._served.state.api.end()
+        super().handle_exit(sig, frame)
 
 
 @contextmanager

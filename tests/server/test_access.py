@@ -72,7 +72,7 @@ def test_what_is_declared_is_there_and_no_more_is_public() -> None:
     there = {f"{method} {route.path}" for route in app.routes for method in route.app.needs}
     assert {key for key in NEEDS if not key.startswith("*")} <= there
     public = {key for key, needs in NEEDS.items() if any(need.role == "public" for need in needs)}
-    assert public == {"GET /health", "GET /version"}
+    assert public == {f"GET /{name}" for name in ("health", "version", "healthz", "readyz", "api/v1/openapi.json")}
 
 
 @pytest.mark.parametrize("call", CALLS, ids=lambda c: f"{c.method} {c.path}")

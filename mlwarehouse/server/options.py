@@ -1,0 +1,23 @@
+"""What a server can be told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from mlwarehouse.server.api import Limits
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a server does beside answering MLflow's clients.
+
+    Attributes:
+        limits: What a question in SQL may take.
+        allow_code: Whether models that are scored with may run code that they bring.
+        log: Takes a line for each request; None logs none.
+    """
+
+    limits: Limits = field(default_factory=Limits)
+    allow_code: bool = False
+    log: Callable[[str], None] | None = None
