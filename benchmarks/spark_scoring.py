@@ -100,7 +100,13 @@ def by_mlflow(spark: Any, frame: Any, place: Path) -> Any:
 
 def predicted(place: Path, n: int, *, by: Callable[[Any, Any, Path], Any]) -> Measured:
     """Predict all rows and throw the predictions away; what they were is looked at after that."""
-    spark, path, few = session(), table(n), table(WARM_ROWS)
+    found, seconds = _predictions(place, table(n), table(WARM_ROWS), by)
+    return Measured(n / seconds / 1e6, digest(found))
+
+
+def _predictions(place: Path, path: Path, few: Path, by: Callable[[Any, Any, Path], Any]) -> tuple[Any, float]:
+    """The predictions of a file's rows by id, and how many seconds it took to make them once; a few rows warm up."""
+    spark = session()
     (place / "few").mkdir()
     by(spark, spark.read.parquet(str(few)), place / "few").write.format("noop").mode("overwrite").save()
     (place / "all").mkdir()
@@ -109,9 +115,9 @@ def predicted(place: Path, n: int, *, by: Callable[[Any, Any, Path], Any]) -> Me
     begun = time.perf_counter()
     frame.write.format("noop").mode("overwrite").save()
     seconds = time.perf_counter() - begun
-    found = frame.toArrow().sort_by("id")
+    found = frame.toArrow().sort_by("id")["p"].to_numpy()
     spark.stop()
-    return Measured(n / seconds / 1e6, digest(found["p"].to_numpy()))
+    return found, seconds
 
 
 def scored(place: Path, n: int) -> Measured:
@@ -235,18 +241,8 @@ def mood_by_mlflow(spark: Any, frame: Any, place: Path) -> Any:
 
 def read_texts(place: Path, n: int, *, by: Callable[[Any, Any, Path], Any]) -> Measured:
     """Predict all texts and throw the predictions away."""
-    spark, path, few = session(), texts(n), texts(WARM_ROWS // 10)
-    (place / "few").mkdir()
-    by(spark, spark.read.parquet(str(few)), place / "few").write.format("noop").mode("overwrite").save()
-    (place / "all").mkdir()
-    frame = by(spark, spark.read.parquet(str(path)), place / "all")
-    frame.limit(1).collect()
-    begun = time.perf_counter()
-    frame.write.format("noop").mode("overwrite").save()
-    seconds = time.perf_counter() - begun
-    found = frame.toArrow().sort_by("id")
-    spark.stop()
-    return Measured(n / seconds / 1e3, digest(_rounded(found["p"].to_numpy())))
+    found, seconds = _predictions(place, texts(n), texts(WARM_ROWS // 10), by)
+    return Measured(n / seconds / 1e3, digest(_rounded(found)))
 
 
 def _sides(work: Callable[..., Measured], size: int, *sides: tuple[str, Callable[..., Any]]) -> Sequence[Side]:

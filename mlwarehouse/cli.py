@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mlwarehouse._version import __version__
+from mlwarehouse.cli_access import grant, revoke, tokens_app, users_app
 from mlwarehouse.cli_changes import COMMANDS as PAST
 from mlwarehouse.cli_import import import_
 from mlwarehouse.cli_maintenance import COMMANDS as MAINTENANCE
@@ -33,6 +34,8 @@ app = typer.Typer(
 )
 app.add_typer(models_app, name="models")
 app.add_typer(webhooks_app, name="webhooks")
+app.add_typer(users_app, name="users")
+app.add_typer(tokens_app, name="tokens")
 
 
 def main() -> None:
@@ -208,7 +211,7 @@ def mcp(
         create_server(found, locked).run("stdio")
 
 
-for _command in (*SCORING, *MAINTENANCE, *PAST, serve, thrift_server):
+for _command in (*SCORING, *MAINTENANCE, *PAST, serve, grant, revoke, thrift_server):
     app.command()(_command)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mlwarehouse.parts.admitting import Admitting
 from mlwarehouse.parts.hooking import Hooking
 from mlwarehouse.parts.importing import Importing
 from mlwarehouse.parts.keeping import Keeping
@@ -12,7 +13,7 @@ from mlwarehouse.parts.sparking import Sparking
 from mlwarehouse.parts.syncing import Syncing
 
 
-class Warehouse(ScoringStreams, Sparking, Hooking, Importing, Reporting, Keeping, Syncing, Locking):
+class Warehouse(ScoringStreams, Sparking, Hooking, Importing, Reporting, Keeping, Syncing, Locking, Admitting):
     """One warehouse: log to it, ask it, keep models in it, score with them, look after it.
 
     The module-level functions of ``mlwarehouse`` are a thin layer over one of these.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 # On a slow day a test's run takes longer than the first look at the machine; its points would be more than it logged.
 os.environ.setdefault("MLWAREHOUSE_SYSTEM_METRICS_S", "0")
+os.environ.setdefault("SPARK_CONF_DIR", str(Path(__file__).parent / "spark_conf"))
 
 
 @pytest.fixture(scope="session")

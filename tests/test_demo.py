@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -19,6 +20,7 @@ def test_the_demo_goes_the_whole_way(tmp_path):
         text=True,
         timeout=600,
         check=False,
+        env={name: value for name, value in os.environ.items() if name != "SPARK_CONF_DIR"},
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "run 12/12" in done.stderr

@@ -55,6 +55,10 @@ LISTINGS = 10
 """How often a log that can't be read is looked through: a listing beside which entries are added may lack one of them
 and have the next."""
 
+SETTLED_NS = 100_000_000
+"""A folder whose last change is older than this won't have had another one at the same time: clocks of file systems
+tick every few milliseconds, and those of servers may be some way off."""
+
 
 def open_table(place: Path | Storage, *, version: int | None = None) -> DeltaTable:
     """A new handle of the table in a folder, at a version or the newest.
@@ -66,13 +70,30 @@ def open_table(place: Path | Storage, *, version: int | None = None) -> DeltaTab
     storage = storage_of(place)
     options = None if storage.delta_options is None else dict(storage.delta_options)
     for tries in range(1, LISTINGS):
+        changed = _changed_at(storage)
         try:
             return DeltaTable(storage.uri, version=version, storage_options=options)
         except TableNotFoundError:
             raise
         except DeltaError:
+            if changed is not None and changed == _changed_at(storage):
+                raise
             time.sleep(0.005 * tries)
     return DeltaTable(storage.uri, version=version, storage_options=options)
+
+
+def _changed_at(storage: Storage) -> int | None:
+    """When a log got or lost an entry for the last time, in ns; None where that can't be told, or was a moment ago.
+
+    While it stays the same, a listing lacks nothing.
+    """
+    if not isinstance(storage, LocalStorage):
+        return None
+    try:
+        changed = (storage.folder("A log") / "_delta_log").stat().st_mtime_ns
+    except OSError:
+        return None
+    return changed if abs(time.time_ns() - changed) > SETTLED_NS else None
 
 
 class NewestTable:

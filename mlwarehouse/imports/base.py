@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from mlwarehouse.errors import InvalidInputError
 from mlwarehouse.registry.importing import SourceModel
 
 if TYPE_CHECKING:
@@ -173,6 +175,27 @@ class SourceKind:
     what: str
     claims: Callable[[str], bool]
     open: Callable[[str], Source]
+
+
+def local_kind(
+    name: str, what: str, *, needs: str, claims: Callable[[str], bool], of: Callable[[str], Source]
+) -> SourceKind:
+    """A kind of source that is a file or a folder.
+
+    Args:
+        name: See `SourceKind`.
+        what: See `SourceKind`.
+        needs: What a place that isn't one lacks: a sentence from "isn't" on.
+        claims: See `SourceKind`.
+        of: The source of an absolute path.
+    """
+
+    def opened(place: str) -> Source:
+        if not claims(place):
+            raise InvalidInputError(f"`{place}` isn't {needs}")
+        return of(str(Path(place).resolve()))
+
+    return SourceKind(name, what, claims, opened)
 
 
 def rows(columns: Mapping[str, str], values: Mapping[str, Sequence[object]] | None = None) -> pa.Table:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from mlwarehouse.errors import InvalidInputError
-from mlwarehouse.imports.base import POINT_COLUMNS, Batch, Oddity, SourceExperiment, SourceKind, rows
+from mlwarehouse.imports.base import POINT_COLUMNS, Batch, Oddity, local_kind, rows
 from mlwarehouse.imports.collected import Collected, run_id_of
 from mlwarehouse.imports.folders import add_files, files_below
+from mlwarehouse.imports.run_folders import RunFolders
 from mlwarehouse.imports.settings_file import params_of
 from mlwarehouse.imports.table_file import read_table
-from mlwarehouse.registry.importing import SourceModel
 
 METRICS, SETTINGS = "metrics.csv", "hparams.yaml"
 
@@ -23,38 +23,18 @@ BATCH_POINTS = 1_000_000
 """A batch ends with the run that brings it to more points."""
 
 
-@dataclass
-class CsvLogger:
+class CsvLogger(RunFolders):
     """A folder of versions, or one version. See `Source`."""
 
-    place: str
-    kind: str = "csv-logger"
-    source_id: str = ""
-    unit: str = "runs"
-    total: int = 0
-    oddities: list[Oddity] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
+    def __init__(self, place: str) -> None:
         """Look which runs there are."""
-        found = {
-            path.rpartition("/")[0] for path, entry in files_below(self.place, []) if entry.name in (METRICS, SETTINGS)
-        }
-        self._runs = sorted(found)
-        self.total = len(self._runs)
-
-    def experiments(self) -> Sequence[SourceExperiment]:
-        """See `Source.experiments`."""
-        names = sorted({self._experiment(run) for run in self._runs})
-        return [SourceExperiment(name, None, name) for name in names]
-
-    def models(self) -> Sequence[SourceModel]:
-        """See `Source.models`."""
-        return ()
+        found = {path.rpartition("/")[0] for path, entry in files_below(place, []) if entry.name in (METRICS, SETTINGS)}
+        super().__init__(place, sorted(found), "csv-logger")
 
     def batches(self) -> Iterator[Batch]:
         """See `Source.batches`."""
         batch, points, n_done, n_points = Collected(), [rows(POINT_COLUMNS)], 0, 0
-        for run in self._runs:
+        for run in self.runs:
             found = self._read(run, batch)
             points += found
             n_points += sum(table.num_rows for table in found)
@@ -64,10 +44,6 @@ class CsvLogger:
                 batch, points, n_done, n_points = Collected(), [rows(POINT_COLUMNS)], 0, 0
         yield replace(batch.batch(n_done), points=pa.concat_tables(points))
 
-    def _experiment(self, run: str) -> str:
-        """The name of the folder that a version is in."""
-        return Path(self.place, run).parent.name
-
     def _read(self, run: str, batch: Collected) -> list[pa.Table]:
         folder = Path(self.place, run)
         run_id = run_id_of(self.source_id, run)
@@ -75,7 +51,7 @@ class CsvLogger:
         times = [p.stat().st_mtime_ns // 1000 for p in (settings, metrics) if p.exists()]
         batch.run(
             run_id,
-            self._experiment(run),
+            self.experiment_of(run),
             name=folder.name,
             status="FINISHED",
             started_at=min(times),
@@ -126,10 +102,10 @@ def _claims(place: str) -> bool:
     return any(entry.name in (METRICS, SETTINGS) for _, entry in files_below(place, []))
 
 
-def _open(place: str) -> CsvLogger:
-    if not _claims(place):
-        raise InvalidInputError(f"`{place}` isn't a folder with `{METRICS}` or `{SETTINGS}` below it.")
-    return CsvLogger(str(Path(place).resolve()))
-
-
-CSV_LOGGER = SourceKind("csv-logger", "a folder of Lightning's CSVLogger", claims=_claims, open=_open)
+CSV_LOGGER = local_kind(
+    "csv-logger",
+    "a folder of Lightning's CSVLogger",
+    needs=f"a folder with `{METRICS}` or `{SETTINGS}` below it.",
+    claims=_claims,
+    of=CsvLogger,
+)

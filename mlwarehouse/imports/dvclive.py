@@ -2,58 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from mlwarehouse.errors import InvalidInputError
-from mlwarehouse.imports.base import Batch, Oddity, SourceExperiment, SourceKind
+from mlwarehouse.imports.base import Batch, Oddity, local_kind
 from mlwarehouse.imports.collected import Collected, run_id_of
 from mlwarehouse.imports.folders import add_files, files_below
+from mlwarehouse.imports.run_folders import RunFolders
 from mlwarehouse.imports.settings_file import leaves, params_of
 from mlwarehouse.imports.table_file import read_table
-from mlwarehouse.registry.importing import SourceModel
 
 _PLOTS, _PARAMS, _LAST = "plots/metrics/", "params.yaml", "metrics.json"
 _AT = ("timestamp",)
 
 
-@dataclass
-class DvcLive:
+class DvcLive(RunFolders):
     """A folder with folders of DVCLive's below it, or one of them. See `Source`."""
 
-    place: str
-    kind: str = "dvclive"
-    source_id: str = ""
-    unit: str = "runs"
-    total: int = 0
-    oddities: list[Oddity] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
+    def __init__(self, place: str) -> None:
         """Look which runs there are."""
-        self._runs = sorted(_runs(self.place))
-        self.total = len(self._runs)
-
-    def experiments(self) -> Sequence[SourceExperiment]:
-        """See `Source.experiments`."""
-        names = sorted({self._experiment(run) for run in self._runs})
-        return [SourceExperiment(name, None, name) for name in names]
-
-    def models(self) -> Sequence[SourceModel]:
-        """See `Source.models`."""
-        return ()
+        super().__init__(place, sorted(_runs(place)), "dvclive")
 
     def batches(self) -> Iterator[Batch]:
         """See `Source.batches`."""
-        for run in self._runs:
+        for run in self.runs:
             batch = Collected()
             self._read(run, batch)
             yield batch.batch(1)
-
-    def _experiment(self, run: str) -> str:
-        """The name of the project's folder."""
-        return Path(self.place, run).parent.name
 
     def _read(self, run: str, batch: Collected) -> None:
         folder = Path(self.place, run)
@@ -76,7 +53,7 @@ class DvcLive:
             elif key not in seen:
                 self.oddities.append(Oddity("metric unreadable", str(folder / _LAST), f"`{key}` is {value!r}"))
         batch.run(
-            run_id, self._experiment(run), name=folder.name, status="FINISHED", started_at=min(times), ended_at=end
+            run_id, self.experiment_of(run), name=folder.name, status="FINISHED", started_at=min(times), ended_at=end
         )
         add_files(
             batch.files,
@@ -121,14 +98,10 @@ def _runs(place: str) -> set[str]:
     return found
 
 
-def _open(place: str) -> DvcLive:
-    if not Path(place).is_dir() or not _runs(place):
-        raise InvalidInputError(
-            f"`{place}` isn't a folder of DVCLive's: nothing below it is called `{_PLOTS}` or `{_LAST}`."
-        )
-    return DvcLive(str(Path(place).resolve()))
-
-
-DVCLIVE = SourceKind(
-    "dvclive", "a folder of DVCLive's", claims=lambda place: Path(place).is_dir() and bool(_runs(place)), open=_open
+DVCLIVE = local_kind(
+    "dvclive",
+    "a folder of DVCLive's",
+    needs=f"a folder of DVCLive's: nothing below it is called `{_PLOTS}` or `{_LAST}`.",
+    claims=lambda place: bool(_runs(place)),
+    of=DvcLive,
 )

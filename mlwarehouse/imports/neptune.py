@@ -16,8 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import parquet
 
-from mlwarehouse.errors import InvalidInputError
-from mlwarehouse.imports.base import POINT_COLUMNS, Batch, Oddity, SourceExperiment, SourceKind, rows
+from mlwarehouse.imports.base import POINT_COLUMNS, Batch, Oddity, SourceExperiment, local_kind, rows
 from mlwarehouse.imports.collected import Collected, run_id_of
 from mlwarehouse.imports.folders import add_files, files_below
 from mlwarehouse.registry.importing import SourceModel
@@ -222,12 +221,10 @@ def _claims(place: str) -> bool:
     return False
 
 
-def _open(place: str) -> Neptune:
-    if not _claims(place):
-        raise InvalidInputError(
-            f"`{place}` isn't the data folder of an export of Neptune's: it has no `…part_0.parquet`."
-        )
-    return Neptune(str(Path(place).resolve()))
-
-
-NEPTUNE = SourceKind("neptune", "the data folder of Neptune's exporter", claims=_claims, open=_open)
+NEPTUNE = local_kind(
+    "neptune",
+    "the data folder of Neptune's exporter",
+    needs="the data folder of an export of Neptune's: it has no `…part_0.parquet`.",
+    claims=_claims,
+    of=Neptune,
+)

@@ -25,7 +25,7 @@ from mlwarehouse.imports.base import (
     Batch,
     Oddity,
     SourceExperiment,
-    SourceKind,
+    local_kind,
     rows,
 )
 from mlwarehouse.imports.collected import LAST_SECOND, run_id_of
@@ -301,12 +301,10 @@ def _claims(place: str) -> bool:
     return Path(place).is_file() and form_of(Path(place)) is not None
 
 
-def _open(place: str) -> Table:
-    if not _claims(place):
-        raise InvalidInputError(
-            f"`{place}` isn't a file whose name ends as that of a table: .csv, .parquet, .json, .jsonl."
-        )
-    return Table(str(Path(place).resolve()))
-
-
-TABLE = SourceKind("table", "a CSV, TSV, Parquet, JSON or JSON lines file of runs or steps", claims=_claims, open=_open)
+TABLE = local_kind(
+    "table",
+    "a CSV, TSV, Parquet, JSON or JSON lines file of runs or steps",
+    needs="a file whose name ends as that of a table: .csv, .parquet, .json, .jsonl.",
+    claims=_claims,
+    of=Table,
+)

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from mlwarehouse.errors import InvalidInputError
 from mlwarehouse.imports.base import (
     FILE_COLUMNS,
     INPUT_COLUMNS,
@@ -22,7 +21,7 @@ from mlwarehouse.imports.base import (
     Batch,
     Oddity,
     SourceExperiment,
-    SourceKind,
+    local_kind,
     rows,
 )
 from mlwarehouse.imports.collected import LAST_SECOND, microseconds, run_id_of
@@ -220,10 +219,10 @@ def _claims(place: str) -> bool:
     return path.is_dir() and any(_is_events(entry.name) for _, entry in files_below(str(path), []))
 
 
-def _open(place: str) -> TensorBoard:
-    if not _claims(place):
-        raise InvalidInputError(f"`{place}` isn't a folder with event files of TensorBoard's below it.")
-    return TensorBoard(str(Path(place).resolve()))
-
-
-TENSORBOARD = SourceKind("tensorboard", "a log folder of TensorBoard's", claims=_claims, open=_open)
+TENSORBOARD = local_kind(
+    "tensorboard",
+    "a log folder of TensorBoard's",
+    needs="a folder with event files of TensorBoard's below it.",
+    claims=_claims,
+    of=TensorBoard,
+)

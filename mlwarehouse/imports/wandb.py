@@ -12,8 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mlwarehouse.errors import InvalidInputError
-from mlwarehouse.imports.base import Batch, Oddity, SourceExperiment, SourceKind
+from mlwarehouse.imports.base import Batch, Oddity, SourceExperiment, local_kind
 from mlwarehouse.imports.collected import Collected, microseconds
 from mlwarehouse.imports.folders import add_files, files_below
 from mlwarehouse.imports.protobuf import Field, ProtobufError, fields, text
@@ -311,10 +310,6 @@ def _claims(place: str) -> bool:
     return Path(place).is_dir() and any(e.name.endswith(".wandb") for _, e in files_below(place, []))
 
 
-def _open(place: str) -> Wandb:
-    if not _claims(place):
-        raise InvalidInputError(f"`{place}` isn't a folder with `.wandb` files below it.")
-    return Wandb(str(Path(place).resolve()))
-
-
-WANDB = SourceKind("wandb", "a folder of W&B's runs, `wandb`", claims=_claims, open=_open)
+WANDB = local_kind(
+    "wandb", "a folder of W&B's runs, `wandb`", needs="a folder with `.wandb` files below it.", claims=_claims, of=Wandb
+)

@@ -280,11 +280,15 @@ def all_tables() -> list[GrantedTable]:
     return described
 
 
+KEPT_BACK = frozenset({"access_events", "access_rights"})
+"""Who may do what, which strangers are told only when somebody names it."""
+
+
 def granted_tables(tables: Sequence[str] | None, *, is_restricted: bool) -> frozenset[str]:
     """The names that may be asked.
 
     Args:
-        tables: Names of tables and views; None means all that go with the experiments.
+        tables: Names of tables and views; None means all that go with the experiments, but for `KEPT_BACK`.
         is_restricted: Whether only some experiments are granted.
 
     Raises:
@@ -294,7 +298,8 @@ def granted_tables(tables: Sequence[str] | None, *, is_restricted: bool) -> froz
         raise InvalidInputError(f"`tables` must be a list; got the text `{tables}`. Write [{tables!r}].")
     known = {t.name for t in all_tables()}
     if tables is None:
-        return frozenset(t for t in known if _goes_with_experiments(t)) if is_restricted else frozenset(known)
+        unasked = known - KEPT_BACK
+        return frozenset(t for t in unasked if _goes_with_experiments(t)) if is_restricted else frozenset(unasked)
     for name in tables:
         if name not in known:
             raise InvalidInputError(f"There is no table or view `{name}` to grant.{did_you_mean(name, known)}")

@@ -30,9 +30,9 @@ class Locking(Base):
         Args:
             experiment_ids: The experiments whose rows are granted, by id; with no experiments named, all rows are.
             experiment_names: The same by name.
-            tables: The tables and views that may be asked. None means all; with experiments named, all whose rows
-                each belong to one experiment: others, such as the registry's, are granted as a whole, and only when
-                named.
+            tables: The tables and views that may be asked. None means all but those that say who may do what,
+                `access_events` and `access_rights`; with experiments named, all whose rows each belong to one
+                experiment: others, such as the registry's, are granted as a whole, and only when named.
             time_limit_s: Seconds until a question is ended.
             memory_bytes: Memory that a question may take.
             row_limit: Rows of an answer; it says so when there were more.

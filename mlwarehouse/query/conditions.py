@@ -13,6 +13,7 @@ from sqlglot import exp
 
 from mlwarehouse.errors import FilterError, did_you_mean
 from mlwarehouse.query.comparing import FOR_TEXT, PATTERNS, SIGNS, compare_names, is_numeric, may_be_nan
+from mlwarehouse.query.dialect import parse_expression
 from mlwarehouse.query.fields import ATTRIBUTES_BY_NAME
 from mlwarehouse.query.names import Name, read_name
 from mlwarehouse.query.references import References
@@ -31,6 +32,21 @@ COMPARISONS: dict[type[exp.Expr], type[exp.Expr]] = {
 
 NAMES: tuple[type[exp.Expr], ...] = (exp.Column, exp.Dot, exp.Anonymous)
 """Nodes that are names, if they can be meant."""
+
+
+def order_term(term: str) -> tuple[exp.Expr, bool]:
+    """The name in a term of an order, and whether ``DESC`` stands behind it.
+
+    Raises:
+        FilterError: It isn't a name with ``ASC``, ``DESC`` or nothing behind it.
+    """
+    name, _, direction = term.strip().rpartition(" ")
+    if direction.upper() not in ("ASC", "DESC"):
+        name, direction = term.strip(), "ASC"
+    node = parse_expression(name, what="order")
+    if node is None or not isinstance(node, NAMES):
+        raise FilterError(f"The order `{term}` isn't a name, with ASC or DESC behind it.")
+    return node, direction.upper() == "DESC"
 
 
 def condition(node: exp.Expr, references: References, known_series: Collection[str]) -> exp.Expr:

@@ -16,7 +16,7 @@ from sqlglot import exp
 
 from mlwarehouse.errors import FilterError, did_you_mean
 from mlwarehouse.query.comparing import FOR_TEXT, PATTERNS, SIGNS
-from mlwarehouse.query.conditions import COMPARISONS, NAMES
+from mlwarehouse.query.conditions import COMPARISONS, NAMES, order_term
 from mlwarehouse.query.dialect import parse_expression
 from mlwarehouse.query.values import Value, read_value, show
 
@@ -84,17 +84,12 @@ def arranged(entries: Sequence[Entry[E]], order_by: Sequence[str], attributes: S
     """
     result = list(entries)
     for term in reversed(order_by):
-        name, _, direction = term.strip().rpartition(" ")
-        if direction.upper() not in ("ASC", "DESC"):
-            name, direction = term.strip(), "ASC"
-        node = parse_expression(name, what="order")
-        if node is None or not isinstance(node, NAMES):
-            raise FilterError(f"The order `{term}` isn't a name, with ASC or DESC behind it.")
+        node, is_descending = order_term(term)
         read, _ = _reader(node, {a.name: a for a in attributes})
         there = [entry for entry in result if read(*entry[:2]) is not None]
         missing = [entry for entry in result if read(*entry[:2]) is None]
         # Sorting the other way round keeps equals as they were, too.
-        result = sorted(there, key=_key(read), reverse=direction.upper() == "DESC") + missing
+        result = sorted(there, key=_key(read), reverse=is_descending) + missing
     return result
 
 

@@ -15,7 +15,7 @@ from sqlglot import exp
 from mlwarehouse.entities import Stage
 from mlwarehouse.errors import FilterError, did_you_mean
 from mlwarehouse.query.comparing import FOR_TEXT, PATTERNS, SIGNS
-from mlwarehouse.query.conditions import COMPARISONS, NAMES
+from mlwarehouse.query.conditions import COMPARISONS, NAMES, order_term
 from mlwarehouse.query.dialect import parse_expression
 from mlwarehouse.query.fields import Attribute
 from mlwarehouse.query.registered_needs import needs_of
@@ -162,14 +162,9 @@ def _entries(order_by: Sequence[str] | None) -> list[str]:
 
 
 def _order(entry: str, words: _Words) -> str:
-    name, _, direction = entry.strip().rpartition(" ")
-    if direction.upper() not in ("ASC", "DESC"):
-        name, direction = entry.strip(), "ASC"
-    node = parse_expression(name, what="order")
-    if node is None or not isinstance(node, NAMES):
-        raise FilterError(f"The order `{entry}` isn't a name, with ASC or DESC behind it.")
+    node, is_descending = order_term(entry)
     # Missing values come last in either direction, as in searches of runs.
-    return f"{_column(node, words).sql(dialect='duckdb')} {direction.upper()} NULLS LAST"
+    return f"{_column(node, words).sql(dialect='duckdb')} {'DESC' if is_descending else 'ASC'} NULLS LAST"
 
 
 def _condition(node: exp.Expr, words: _Words) -> exp.Expr:

@@ -158,10 +158,11 @@ class Ledger(Archive):
         """The time (UTC)."""
         return self._clock()
 
-    def bulk(self, asked: str, detail: Mapping[str, Any], work: Callable[[], T]) -> T:
+    def bulk(self, action: str, asked: str, detail: Mapping[str, Any], work: Callable[[], T]) -> T:
         """Do what changes many models, and put it into `audit`.
 
         Args:
+            action: What is asked.
             asked: What it is asked of.
             detail: What was asked for.
             work: Does it.
@@ -170,14 +171,14 @@ class Ledger(Archive):
             InvalidInputError: This ledger looks at the past.
             WarehouseError: What `work` raised.
         """
-        self._refuse_past("bulk_register")
+        self._refuse_past(action)
         try:
             done = work()
         except WarehouseError as refusal:
             reason = _json({**detail, "reason": str(refusal)})
-            self._audit(Decision(self._actor, "bulk_register", asked, "refused", reason))
+            self._audit(Decision(self._actor, action, asked, "refused", reason))
             raise
-        self._audit_allowed(Decision(self._actor, "bulk_register", asked, "allowed", _json(detail)))
+        self._audit_allowed(Decision(self._actor, action, asked, "allowed", _json(detail)))
         return done
 
     def change(

@@ -166,6 +166,7 @@ class Registry(Governed, Hooked, Commented, Looking):
             StorageError: The commit failed; nothing was added.
         """
         return self._ledger.bulk(
+            "bulk_register",
             f"models:/ of {source_id}",
             {"source_id": source_id, "comment": comment},
             lambda: bulk_register(self._ledger, versions, source_id, comment),
@@ -177,7 +178,7 @@ class Registry(Governed, Hooked, Commented, Looking):
         if not expected.models or not writes:
             return expected
         work = partial(import_models, self._ledger, models, source_id=source_id, writes=True)
-        return self._ledger.bulk(f"models:/ of {source_id}", {"source_id": source_id}, work)
+        return self._ledger.bulk("import", f"models:/ of {source_id}", {"source_id": source_id}, work)
 
     def set_model_alias(
         self,

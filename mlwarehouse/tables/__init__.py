@@ -9,6 +9,7 @@ read as far as it is known and never written.
 
 from __future__ import annotations
 
+from mlwarehouse.tables.access import ACCESS_EVENTS
 from mlwarehouse.tables.artifacts import ARTIFACT_EVENTS
 from mlwarehouse.tables.audit import AUDIT
 from mlwarehouse.tables.experiments import EXPERIMENT_EVENTS
@@ -36,12 +37,14 @@ TABLES: tuple[TableSpec, ...] = (
     PREDICTION_INPUTS,
     LABELS,
     AUDIT,
+    ACCESS_EVENTS,
 )
 """Every event table of a warehouse."""
 
 TABLES_BY_NAME: dict[str, TableSpec] = {t.name: t for t in TABLES}
 
 __all__ = [
+    "ACCESS_EVENTS",
     "ARTIFACT_EVENTS",
     "AUDIT",
     "ENVELOPE",

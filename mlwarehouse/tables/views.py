@@ -38,6 +38,7 @@ VIEWS: tuple[str, ...] = (
     "gate_results",
     "registry_policies",
     "webhooks",
+    "access_rights",
     "lineage",
     "latest_labels",
     "labelled_predictions",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -97,5 +98,14 @@ def test_delta_rs_lists_again(folder, monkeypatch):
     assert open_table(folder).version() == 3
     entry.rename(aside)
     tries[:] = [1, 1]
+    with pytest.raises(DeltaError):
+        open_table(folder)
+
+
+def test_a_damaged_log_that_nobody_adds_to_is_looked_through_once(folder, monkeypatch):
+    entry_path(folder, MISSED).unlink()
+    log = folder / "_delta_log"
+    os.utime(log, ns=(0, log.stat().st_mtime_ns - 2 * embedded_follow.SETTLED_NS))
+    monkeypatch.setattr(embedded_follow.time, "sleep", lambda _: pytest.fail("waited"))
     with pytest.raises(DeltaError):
         open_table(folder)

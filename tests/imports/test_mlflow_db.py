@@ -65,6 +65,7 @@ def test_everything_of_a_database_comes_as_it_was(warehouse, path, ask):
     first, second = (warehouse.get_model_version("net", n) for n in (1, 2))
     assert (first.source, first.current_stage, dict(first.tags)) == (f"runs:/{A}/model", "Production", {"seen": "yes"})
     assert (second.source, second.aliases, second.creation_timestamp) == (f"runs:/{B}/net", ("champion",), START + 2)
+    assert ask("SELECT action FROM audit") == [{"action": "import"}]
 
 
 def test_a_database_of_the_first_releases_comes_too(warehouse, tmp_path, ask):

@@ -33,7 +33,7 @@ from mlwarehouse.engines.embedded_states import refresh
 from mlwarehouse.engines.locked_wire import Asked, Bounds, read_asked, read_header, write_asked
 from mlwarehouse.engines.running import Cancel
 from mlwarehouse.errors import InvalidInputError, NotFoundError, QueryCancelledError, SqlError
-from mlwarehouse.parts.locked_sql import LockedSql, TruncatedWarning
+from mlwarehouse.parts.locked_sql import KEPT_BACK, LockedSql, TruncatedWarning
 from mlwarehouse.query import allowed_nodes
 from mlwarehouse.query.locked import locked_question
 from mlwarehouse.tables import TABLES, TABLES_BY_NAME
@@ -96,7 +96,8 @@ def test_each_view_is_what_it_would_be_over_the_granted_events_alone(locked, alo
 def test_with_everything_granted_it_is_what_sql_gives(warehouse):
     with warehouse.locked(workers=2) as everything:
         assert everything.tables == {t.name for t in everything.schema()}
-        assert {t.name for t in TABLES} | set(VIEWS) <= everything.tables
+        assert {t.name for t in TABLES} | set(VIEWS) <= everything.tables | KEPT_BACK
+        assert not KEPT_BACK & everything.tables
         for name in ("runs", "params", "metric_summaries", "tags", "goal_records", "model_versions", "audit"):
             got = everything.answer(f"SELECT * FROM {name}").rows
             wanted = warehouse.sql(f"SELECT * FROM {name}", output_format="arrow")

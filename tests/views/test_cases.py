@@ -17,7 +17,7 @@ from tests.views.conftest import Ask
 from tests.views.rows import comparable, tables
 
 FOLDER = Path(__file__).parent.parent / "cases" / "views"
-IDS = ("run_id", "experiment_id", "model_name", "parent_run_id", "dataset")
+IDS = ("run_id", "experiment_id", "model_name", "parent_run_id", "dataset", "principal")
 NAMED = {"input_events": (*IDS, "name")}
 """Tables in which a name is what an id is elsewhere."""
 

@@ -261,6 +261,8 @@ def test_a_deliverer_that_is_killed_leaves_nothing_out(warehouse, receiver):
         warehouse.deliver_webhooks()
     victims[-1].kill()
     victims[-1].wait()
+    # The last one may have died before it wrote down that the 60th was answered.
+    assert len(warehouse.deliver_webhooks().deliveries) <= 1
     bodies: dict[str, set[bytes]] = {}
     for request in receiver.requests:
         bodies.setdefault(request.delivery_id, set()).add(request.body)
@@ -268,7 +270,7 @@ def test_a_deliverer_that_is_killed_leaves_nothing_out(warehouse, receiver):
     versions = sorted(int(json.loads(body)["data"]["version"]) for (body,) in bodies.values())
     assert versions == list(range(1, 61))
     # Only what was under way when it was killed is told again.
-    assert len(receiver.requests) <= 60 + 3
+    assert len(receiver.requests) <= 60 + 4
     assert warehouse.deliver_webhooks().deliveries == ()
 
 

@@ -1,0 +1,37 @@
+WITH folded AS (
+  SELECT
+    principal,
+    role,
+    object,
+    MAX(seq) AS last_seq,
+    ARG_MAX({'kind': kind, 'actor': actor, 'comment': comment, 'event_at': event_at}, seq) AS last_change
+  FROM access_events
+  WHERE
+    kind IN ('role_granted', 'role_revoked')
+  GROUP BY
+    principal,
+    role,
+    object
+), removals AS (
+  SELECT
+    principal,
+    MAX(seq) AS last_seq
+  FROM access_events
+  WHERE
+    kind = 'user_removed'
+  GROUP BY
+    principal
+)
+SELECT
+  folded.principal,
+  folded.role,
+  folded.object,
+  folded.last_change.event_at AS granted_at,
+  folded.last_change.actor AS actor,
+  folded.last_change.comment AS comment
+FROM folded
+LEFT JOIN removals
+  ON folded.principal = removals.principal
+WHERE
+  folded.last_change.kind = 'role_granted'
+  AND folded.last_seq > COALESCE(removals.last_seq, 0)
