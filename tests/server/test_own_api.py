@@ -25,6 +25,7 @@ from sklearn.linear_model import LinearRegression
 from starlette.testclient import TestClient
 
 from mlwarehouse import Warehouse
+from mlwarehouse.access import Principal, Right, acting_as
 from mlwarehouse.errors import ModelError
 from mlwarehouse.mlflow_api import MlflowStore
 from mlwarehouse.server import Options, create_app
@@ -443,3 +444,42 @@ def test_the_requests_of_the_guide_can_be_meant(api: Any, block: str) -> None:
     answer = api.client.request(method, address, headers=headers, content=body.strip().encode() or None)
     # What they name isn't here.
     assert answer.status_code in (200, 201, 204) or (answer.status_code == 404 and method != "GET"), answer.text
+
+
+class In:
+    """An application asked in somebody's name."""
+
+    def __init__(self, app: Any, principal: Principal) -> None:
+        self._app, self._principal = app, principal
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        with acting_as(self._principal):
+            await self._app(scope, receive, send)
+
+
+def test_who_may_read_some_experiments_is_told_of_no_others(api: Any) -> None:
+    with api.warehouse.start_run(experiment="hidden", run_name="hidden") as run:
+        run.log_param("hidden", 1)
+    api.warehouse.flush()
+    digits = api.warehouse.get_experiment_by_name("digits").experiment_id
+    ann = Principal("ann", frozenset({Right("reader", f"experiments/{digits}")}))
+    client = TestClient(In(api.client.app, ann))
+    here = SimpleNamespace(client=client)
+    assert sql(here, "SELECT DISTINCT experiment_name FROM runs").json()["rows"] == [["digits"]]
+    refused(sql(here, "SELECT * FROM registry_events"), 400, "no table or view")
+    refused(sql(here, "SELECT * FROM access_events"), 400, "no table or view")
+    told = client.get("/api/v1/changes").json()["changes"]
+    assert told
+    assert {c["experiment_id"] for c in told} == {digits}
+    assert "hidden" not in str(told)
+    refused(client.get("/api/v1/changes", params={"experiment": "hidden"}), 404, "hidden")
+    nobody = TestClient(In(api.client.app, Principal("bob")))
+    assert sql(SimpleNamespace(client=nobody), "SELECT * FROM runs").json()["rows"] == []
+    assert nobody.get("/api/v1/changes").json()["changes"] == []
+    # A question is cancelled by who asked it, and by an admin.
+    state = api.client.app.state.api
+    with acting_as(ann), state.question("question-of-ann") as (_, cancel):
+        refused(nobody.delete("/api/v1/sql/question-of-ann"), 404, "question-of-ann")
+        assert not cancel.is_cancelled
+        assert client.delete("/api/v1/sql/question-of-ann").status_code == 204
+        assert cancel.is_cancelled

@@ -21,7 +21,7 @@ from starlette.routing import Route
 
 from mlwarehouse.cli_output import plain
 from mlwarehouse.entities import Snapshot
-from mlwarehouse.errors import InvalidInputError, WarehouseError
+from mlwarehouse.errors import InvalidInputError, NotFoundError, WarehouseError, did_you_mean
 from mlwarehouse.parts.changing import EMPTY_EVERY_S
 from mlwarehouse.query import ChangePage
 from mlwarehouse.server.answers import HEADERS, answer
@@ -80,11 +80,25 @@ def _best(given: list[str]) -> dict[str, str] | None:
 
 
 def _page(api: Api, asked: _Asked, since: str | None, until: str | None) -> ChangePage:
-    return api.warehouse.changes(since, until, kinds=asked.kinds, experiments=asked.experiments, best=asked.best)
+    return api.warehouse.changes(since, until, kinds=asked.kinds, experiments=_chosen(api, asked), best=asked.best)
 
 
 def _committed(api: Api, asked: _Asked, since: Any) -> ChangePage:
-    return api.warehouse.committed_changes(since, kinds=asked.kinds, experiments=asked.experiments, best=asked.best)
+    chosen = _chosen(api, asked)
+    return api.warehouse.committed_changes(since, kinds=asked.kinds, experiments=chosen, best=asked.best)
+
+
+def _chosen(api: Api, asked: _Asked) -> list[str] | None:
+    """The experiments whose changes are told: those asked for, of those that whoever asks may read at this moment."""
+    readable = api.readable()
+    if readable is None:
+        return asked.experiments
+    names = [e.name for e in readable]
+    for name in asked.experiments or ():
+        if name not in names:
+            # In the words for one that isn't there.
+            raise NotFoundError(f"There is no experiment `{name}`.{did_you_mean(name, names)}")
+    return names if asked.experiments is None else asked.experiments
 
 
 async def _events(api: Api, asked: _Asked, page: ChangePage, held: contextlib.ExitStack) -> AsyncIterator[bytes]:

@@ -15,7 +15,9 @@ import anyio.to_thread
 from anyio import CapacityLimiter
 from starlette.requests import Request
 
+from mlwarehouse.access import acting
 from mlwarehouse.engines.running import Cancel
+from mlwarehouse.entities import Experiment
 from mlwarehouse.errors import ConflictError, NotFoundError, SqlLimitError
 from mlwarehouse.server.api.models import LoadedModels
 from mlwarehouse.server.measures import Measures
@@ -77,7 +79,7 @@ class Api:
         self._limits = limits
         self._locked: LockedSql | None = None
         self._lock = threading.Lock()
-        self._running: dict[str, Cancel] = {}
+        self._running: dict[str, tuple[Cancel, str | None]] = {}
         self._threads = CapacityLimiter(THREADS)
         self._looking = asyncio.Lock()
         self._looked_at, self._versions = 0.0, dict[str, int]()
@@ -87,12 +89,24 @@ class Api:
         """Do what blocks in a thread of this API's own."""
         return await anyio.to_thread.run_sync(work, *arguments, limiter=self._threads)
 
+    def readable(self) -> list[Experiment] | None:
+        """The experiments that whoever asks may read; None for all, and with them whatever belongs to none."""
+        principal = acting()
+        if principal is None or principal.may("reader"):
+            return None
+        return [e for e in self.warehouse.search_experiments() if principal.may_read_experiment(e.experiment_id)]
+
     def locked(self) -> LockedSql:
-        """Locked SQL over the whole warehouse.
+        """Locked SQL over what whoever asks may read.
 
         Raises:
             SandboxUnavailableError: This machine can't shut questions in.
         """
+        readable = self.readable()
+        whole = self._whole()
+        return whole if readable is None else whole.narrowed([e.experiment_id for e in readable])
+
+    def _whole(self) -> LockedSql:
         with self._lock:
             if self._locked is None:
                 # No limit of rows: a part that isn't told as one would be taken for the whole.
@@ -114,11 +128,12 @@ class Api:
         Raises:
             ConflictError: Another question has that id.
         """
+        principal = acting()
         chosen, cancel = query_id or secrets.token_hex(16), Cancel()
         with self._lock:
             if chosen in self._running:
                 raise ConflictError(f"A question with the id `{chosen}` is being answered; choose another id.")
-            self._running[chosen] = cancel
+            self._running[chosen] = cancel, principal.name if principal else None
         try:
             with self.measures.questions.track_inprogress():
                 yield chosen, cancel
@@ -127,14 +142,16 @@ class Api:
                 del self._running[chosen]
 
     def cancel(self, query_id: str) -> None:
-        """End a question.
+        """End a question of whoever asks; an admin ends any.
 
         Raises:
-            NotFoundError: None of that id is being answered.
+            NotFoundError: None of that id is being answered, or it is somebody else's.
         """
+        principal = acting()
         with self._lock:
-            cancel = self._running.get(query_id)
-        if cancel is None:
+            cancel, owner = self._running.get(query_id, (None, None))
+        is_theirs = principal is None or principal.name == owner or principal.may("admin")
+        if cancel is None or not is_theirs:
             raise NotFoundError(f"No question with the id `{query_id}` is being answered; it may have ended.")
         cancel.cancel()
 
