@@ -33,6 +33,9 @@ def serve(
     allow_model_code: Annotated[
         bool, typer.Option("--allow-model-code", help="Score with models that bring code of their own.")
     ] = False,
+    mlflow_ui: Annotated[
+        bool, typer.Option("--mlflow-ui", help="Show MLflow's web page, out of its installed package.")
+    ] = False,
     request_log: Annotated[bool, typer.Option(help="Write a line of JSON for each request to standard output.")] = True,
 ) -> None:
     """Serve a warehouse to MLflow's clients; set MLFLOW_TRACKING_URI to the address that is shown.
@@ -41,7 +44,7 @@ def serve(
     """
     found = Warehouse(warehouse)
     try:
-        from mlwarehouse.server import Limits, Options, write_line
+        from mlwarehouse.server import Limits, Options, find_page, write_line
         from mlwarehouse.server import serve as run
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
@@ -57,6 +60,7 @@ def serve(
             limits=Limits(time_s=sql_seconds, answer_bytes=sql_mib << 20),
             allow_code=allow_model_code,
             log=write_line if request_log else None,
+            mlflow_page=find_page() if mlflow_ui else None,
         ),
         tell=lambda address: note(f"{found.uri} for MLflow's clients at {address} (Ctrl-C ends)"),
     )

@@ -44,6 +44,8 @@ NEEDS: Mapping[str, tuple[Need, ...]] = {
     "POST /api/v1/score": (Need("writer"),),
     "GET /api/v1/openapi.json": PUBLIC,
     "* /api/v1/{rest:path}": LISTED,
+    "GET /": LISTED,
+    "GET /static-files/{path:path}": PUBLIC,
     # MLflow's calls, each of which needs what its own entry says; and the answer that nothing is there.
     "* /{rest:path}": LISTED,
 }

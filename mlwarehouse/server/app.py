@@ -25,6 +25,7 @@ from mlwarehouse.server.access import check_gated, gated
 from mlwarehouse.server.answers import HEADERS, answer, guarded, refuse
 from mlwarehouse.server.files import ROUTES
 from mlwarehouse.server.measures import Measures
+from mlwarehouse.server.mlflow_ui import page_routes
 from mlwarehouse.server.observing import ANYTHING, Observed, note
 from mlwarehouse.server.options import Options
 
@@ -68,6 +69,7 @@ def create_app(store: MlflowStore, hosts: Sequence[str] = (), options: Options |
                 *probes.ROUTES,
                 *ROUTES,
                 *api.ROUTES,
+                *(page_routes(options.mlflow_page) if options.mlflow_page is not None else ()),
                 Route(ANYTHING, _call, methods=METHODS),
             ]
         ),

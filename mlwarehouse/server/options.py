@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from mlwarehouse.server.api import Limits
 
@@ -16,8 +17,10 @@ class Options:
         limits: What a question in SQL may take.
         allow_code: Whether models that are scored with may run code that they bring.
         log: Takes a line for each request; None logs none.
+        mlflow_page: The folder of MLflow's web page; None for none.
     """
 
     limits: Limits = field(default_factory=Limits)
     allow_code: bool = False
     log: Callable[[str], None] | None = None
+    mlflow_page: Path | None = None
