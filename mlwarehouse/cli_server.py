@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mlwarehouse.cli_options import WarehouseOption
 from mlwarehouse.cli_output import note
-from mlwarehouse.errors import MissingDependencyError
+from mlwarehouse.errors import InvalidInputError, MissingDependencyError
 from mlwarehouse.warehouse import Warehouse
 
 
@@ -16,10 +17,13 @@ def serve(
     warehouse: WarehouseOption = None,
     host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen at; 0 takes a free one.")] = 5000,
-    open_to_everyone: Annotated[
-        bool,
-        typer.Option("--open-to-everyone", help="Serve where other machines reach it, without asking who they are."),
-    ] = False,
+    auth: Annotated[
+        bool | None,
+        typer.Option(
+            "--auth/--no-auth",
+            help="Whether everybody must say who they are by a token; if not said, only where other machines reach it.",
+        ),
+    ] = None,
     allowed_host: Annotated[
         list[str] | None,
         typer.Option("--allowed-host", help="A name under which a proxy asks the server; may repeat."),
@@ -37,11 +41,20 @@ def serve(
         bool, typer.Option("--mlflow-ui", help="Show MLflow's web page, out of its installed package.")
     ] = False,
     request_log: Annotated[bool, typer.Option(help="Write a line of JSON for each request to standard output.")] = True,
+    tls_cert: Annotated[
+        Path | None, typer.Option("--tls-cert", metavar="PEM", help="The certificate's file, to serve by TLS.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option("--tls-key", metavar="PEM", help="The file of its key.")] = None,
+    rate_limit: Annotated[
+        float, typer.Option(min=0, help="Requests a second of each user; 0 for as many as come.")
+    ] = 1000.0,
 ) -> None:
     """Serve a warehouse to MLflow's clients; set MLFLOW_TRACKING_URI to the address that is shown.
 
     Example: mlwarehouse serve --warehouse ./wh --port 5000
     """
+    if (tls_cert is None) != (tls_key is None):
+        raise InvalidInputError("TLS needs both --tls-cert and --tls-key.")
     found = Warehouse(warehouse)
     try:
         from mlwarehouse.server import Limits, Options, find_page, write_line
@@ -54,7 +67,7 @@ def serve(
         found,
         host=host,
         port=port,
-        is_open=open_to_everyone,
+        auth=auth,
         allowed_hosts=allowed_host or (),
         options=Options(
             limits=Limits(time_s=sql_seconds, answer_bytes=sql_mib << 20),
@@ -62,5 +75,7 @@ def serve(
             log=write_line if request_log else None,
             mlflow_page=find_page() if mlflow_ui else None,
         ),
+        tls=None if tls_cert is None or tls_key is None else (tls_cert, tls_key),
+        rate_limit=rate_limit,
         tell=lambda address: note(f"{found.uri} for MLflow's clients at {address} (Ctrl-C ends)"),
     )

@@ -1,7 +1,7 @@
 """Who may do what with a warehouse that is served: roles, what they are needed for, and who has them."""
 
 from mlwarehouse.access.needs import LADDER, LISTED, PUBLIC, Need, On, Role
-from mlwarehouse.access.principals import EVERYTHING, EXPERIMENTS, MODELS, Principal, Right, acting, acting_as
+from mlwarehouse.access.principals import EVERYTHING, EXPERIMENTS, MODELS, Principal, Right, acting, acting_as, readable
 
 __all__ = [
     "EVERYTHING",
@@ -17,4 +17,5 @@ __all__ = [
     "Role",
     "acting",
     "acting_as",
+    "readable",
 ]

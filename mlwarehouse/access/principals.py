@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -97,6 +97,12 @@ _acting: ContextVar[Principal | None] = ContextVar("acting", default=None)
 def acting() -> Principal | None:
     """In whose name this thread, or task, works; None where nobody is asked for a name: everything is allowed then."""
     return _acting.get()
+
+
+def readable(experiment_ids: Iterable[str]) -> list[str]:
+    """Those of some experiments that whoever asks may read, each once."""
+    who = acting()
+    return [e for e in dict.fromkeys(experiment_ids) if who is None or who.may_read_experiment(e)]
 
 
 @contextmanager

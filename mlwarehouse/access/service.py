@@ -7,6 +7,7 @@ is refused when another one came after that state.
 from __future__ import annotations
 
 import datetime as dt
+import difflib
 import itertools
 import json
 import random
@@ -41,6 +42,9 @@ MAX_TRIES = 50
 DAYS = 90
 """How long a token holds unless somebody says otherwise."""
 
+SLIP = 0.75
+"""How much alike two names of roles are when one is taken for the other written wrong."""
+
 _COUNTER = "access"
 _NAME = re.compile(r"[^\s/:,*?\[\]\x00-\x1f\x7f]{1,250}")
 _POLICY_ROLE = re.compile(r"[\w.-]{1,100}")
@@ -71,8 +75,7 @@ class Access:
         self._writer_id = f"access:{uuid.uuid4().hex}"
         self._writer_seq = itertools.count()
         self._lock = threading.Lock()
-        self._known: tuple[int, AccessState] | None = None
-        self._looked_at = 0.0
+        self._known: tuple[float, int, AccessState] | None = None
 
     def state(self, *, is_fresh: bool = True) -> AccessState:
         """Who may do what now.
@@ -84,15 +87,24 @@ class Access:
             StorageError: It can't be read.
         """
         with self._lock:
-            if self._known is None or is_fresh or time.monotonic() - self._looked_at > FRESH_S:
-                looked_at = time.monotonic()
-                version = self._engine().version(ACCESS_EVENTS)
-                if self._known is None or self._known[0] != version:
-                    rows = self._engine().query(f"SELECT {_COLUMNS} FROM access_events ORDER BY seq")
-                    # The rows may be newer than the version, never older: then they are read once more.
-                    self._known = version, fold(rows.to_pylist())
-                self._looked_at = looked_at
-            return self._known[1]
+            known = None if is_fresh else self.glance()
+            if known is not None:
+                return known
+            looked_at, before = time.monotonic(), self._known
+            version = self._engine().version(ACCESS_EVENTS)
+            if before is not None and before[1] == version:
+                state = before[2]
+            else:
+                # The rows may be newer than the version, never older: then they are read once more.
+                rows = self._engine().query(f"SELECT {_COLUMNS} FROM access_events ORDER BY seq")
+                state = fold(rows.to_pylist())
+            self._known = looked_at, version, state
+            return state
+
+    def glance(self) -> AccessState | None:
+        """What is known, if it is younger than `FRESH_S`: without waiting for anything."""
+        known = self._known
+        return None if known is None or time.monotonic() - known[0] > FRESH_S else known[2]
 
     def now(self) -> dt.datetime:
         """The time (UTC)."""
@@ -313,8 +325,9 @@ def _right(role: str, on: str) -> Right:
     if kind == "experiments" and not name.isdecimal():
         raise InvalidInputError(f"An experiment is named by its id, a number; got `{name}`.")
     if role not in LADDER[1:]:
-        # A role that only policies know; what looks like one of ours is a slip of the pen.
-        if on != EVERYTHING or did_you_mean(role, LADDER) or not _POLICY_ROLE.fullmatch(role):
+        # A role that only policies know; what looks much like one of ours is a slip of the pen.
+        is_slip = difflib.get_close_matches(role.lower(), LADDER, cutoff=SLIP)
+        if on != EVERYTHING or is_slip or not _POLICY_ROLE.fullmatch(role):
             _ladder_role(role)
     elif role == "admin" and on != EVERYTHING:
         raise InvalidInputError(f"The role admin is for everything; grant approver on `{on}`.")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlwarehouse.access import LISTED, Need, On, Role
-from mlwarehouse.mlflow_api import artifacts, entries, experiments, history, logged, registry, runs
+from mlwarehouse.mlflow_api import artifacts, datasets, entries, experiments, history, logged, registry, runs
 from mlwarehouse.mlflow_api.messages import Field, read_request
 from mlwarehouse.mlflow_api.store import MlflowStore
 
@@ -50,11 +50,30 @@ class Call:
         Raises:
             WarehouseError: It can't be answered; the error has MLflow's code.
         """
-        return self.handle(store, read_request(body, self.fields))
+        return self.handle(store, self.read(body))
+
+    def read(self, body: Any) -> dict[str, Any]:
+        """Read a request.
+
+        Args:
+            body: The decoded JSON, or the arguments of the address.
+
+        Returns:
+            Values by the names of `fields`.
+
+        Raises:
+            InvalidInputError: It isn't one.
+        """
+        return read_request(body, self.fields)
 
 
 def _on(on: On, field: str) -> Callable[[Role], tuple[Need, ...]]:
     return lambda role: (Need(role, on, field),)
+
+
+def of_runs(field: str) -> tuple[Need, ...]:
+    """What it takes to read the points of runs."""
+    return (Need("reader", "runs", field),)
 
 
 def _text(name: str, *, required: bool = False, many: bool = False, other: str = "") -> Field:
@@ -136,6 +155,13 @@ CALLS: tuple[Call, ...] = (
         experiments.delete_experiment_tag,
         of_experiment("writer"),
         (EXPERIMENT_ID, KEY),
+    ),
+    Call(
+        "POST",
+        "experiments/search-datasets",
+        datasets.search_datasets,
+        LISTED,
+        (_text("experiment_ids", many=True),),
     ),
     Call(
         "POST",
@@ -349,21 +375,21 @@ CALLS: tuple[Call, ...] = (
         "GET",
         "metrics/get-history",
         history.get_history,
-        of_run("reader"),
+        of_runs("run_id"),
         (RUN_ID, _text("metric_key", required=True), _int("max_results"), _text("page_token")),
     ),
     Call(
         "GET",
         "metrics/get-history-bulk",
         history.get_history_bulk,
-        (Need("reader", "runs", "run_ids"),),
+        of_runs("run_ids"),
         (Field("run_ids", many=True, other="run_id"), _text("metric_key", required=True), _int("max_results")),
     ),
     Call(
         "GET",
         "metrics/get-history-bulk-interval",
         history.get_history_samples,
-        (Need("reader", "runs", "run_ids"),),
+        of_runs("run_ids"),
         (
             Field("run_ids", many=True),
             _text("metric_key", required=True),

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mlwarehouse.artifacts import clean_path
 from mlwarehouse.errors import InvalidInputError
 from mlwarehouse.mlflow_api.messages import said_nothing, said_wrong
 
@@ -31,6 +32,11 @@ LOCATION_LENGTH = 2048
 
 MOST_TIME_MS = 253_402_300_799_999
 """The last millisecond of the year 9999: what every reader of the tables can show."""
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+-]*")
+_HOST = re.compile(r"[A-Za-z0-9][\w.@:-]*")
+_LOCAL = frozenset({"file", "runs", "models", "mlflow-artifacts", "mlwarehouse"})
+"""Schemes of addresses that mean one thing here and another elsewhere."""
 
 _KEY = re.compile(r"[/\w.\- :]*")
 _RUN_ID = re.compile(r"[a-zA-Z0-9][\w\-]{0,255}")
@@ -154,6 +160,21 @@ def check_batch(metrics: Sequence[Any], params: Sequence[Any], tags: Sequence[An
             f"Duplicate parameter keys have been submitted: {twice}. Please ensure the request contains only one param "
             "value per param key."
         )
+
+
+def is_store_address(address: str) -> bool:
+    """Whether a text is the address of what every machine reaches, such as ``s3://bucket/folder``.
+
+    A file of whoever reads it is none, nor is what some program could read as another place.
+    """
+    scheme, separator, rest = address.partition("://")
+    host, _, path = rest.rstrip("/").partition("/")
+    if not separator or not _SCHEME.fullmatch(scheme) or scheme.lower() in _LOCAL or not _HOST.fullmatch(host):
+        return False
+    try:
+        return not path or bool(clean_path(path))
+    except InvalidInputError:
+        return False
 
 
 def check_page_size(max_results: int | None, most: int) -> int:

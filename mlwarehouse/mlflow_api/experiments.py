@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from mlwarehouse.access import acting
 from mlwarehouse.entities import Experiment, ViewType
 from mlwarehouse.errors import ConflictError, InvalidInputError, NotFoundError
 from mlwarehouse.ingest.identity import experiment_id_of
@@ -13,6 +14,7 @@ from mlwarehouse.mlflow_api.checks import (
     check_experiment_tag,
     check_length,
     check_page_size,
+    is_store_address,
 )
 from mlwarehouse.mlflow_api.pages import cut_page, read_offset
 from mlwarehouse.mlflow_api.store import LOCATION_TAG, VIEWS, MlflowStore
@@ -39,7 +41,7 @@ def create_experiment(store: MlflowStore, asked: dict[str, Any]) -> dict[str, An
     """Make an experiment; names are given once, those of deleted ones included."""
     name = check_experiment_name(asked["name"])
     location = check_length("artifact_location", asked["artifact_location"], LOCATION_LENGTH).rstrip("/")
-    if location and ("://" not in location or any(c in location for c in "?#")):
+    if location and not is_store_address(location):
         raise InvalidInputError(
             f"The artifact location `{location[:80]}` isn't one that clients on other machines can reach; give an "
             "address such as s3://bucket/folder, or none to keep artifacts in the warehouse."
@@ -77,7 +79,9 @@ def search_experiments(store: MlflowStore, asked: dict[str, Any]) -> dict[str, A
     size = check_page_size(asked["max_results"], MOST_LISTED)
     offset = read_offset(asked["page_token"])
     view = VIEWS.get(asked["view_type"] or "", ViewType.ACTIVE_ONLY)
-    found = store.ask(lambda engine, reading: list_experiments(engine, reading, view_type=view))
+    who = acting()
+    there = store.ask(lambda engine, reading: list_experiments(engine, reading, view_type=view))
+    found = [e for e in there if who is None or who.may_read_experiment(e.experiment_id)]
     entries = [({a.name: getattr(e, a.name) for a in ATTRIBUTES}, _tags(e), e) for e in found]
     chosen = matching(entries, asked["filter"] or "", ATTRIBUTES)
     in_order = arranged(chosen, asked["order_by"] or ["creation_time DESC", "experiment_id ASC"], ATTRIBUTES)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from mlwarehouse.access import readable
 from mlwarehouse.errors import FilterError, InvalidInputError, NotFoundError, within_depth
 from mlwarehouse.ingest.identity import new_run_name
 from mlwarehouse.mlflow_api.checks import check_experiment_tag, check_key, check_page_size, check_run_id
@@ -146,7 +147,7 @@ def search_models(store: MlflowStore, asked: dict[str, Any]) -> dict[str, Any]:
     """A page of models of some experiments."""
     size = check_page_size(PAGE_SIZE if asked["max_results"] is None else asked["max_results"], MOST_FOUND)
     offset = read_offset(asked["page_token"])
-    found = [m for m in _models_of(store, asked["experiment_ids"]) if not m.is_deleted]
+    found = [m for m in _models_of(store, readable(asked["experiment_ids"])) if not m.is_deleted]
     chosen = matching([(_asked_of(m), m.tags, m) for m in found], asked["filter"] or "", ATTRIBUTES)
     order = [f"{o['field_name']} {'DESC' if o['ascending'] is False else 'ASC'}" for o in asked["order_by"]]
     in_order = arranged(chosen, [*order, "creation_timestamp DESC", "model_id ASC"], ATTRIBUTES)

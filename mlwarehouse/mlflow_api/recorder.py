@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mlwarehouse.access import acting
 from mlwarehouse.errors import StorageError
 from mlwarehouse.ingest.keeper import Keeper
 from mlwarehouse.ingest.spool_writer import SpoolWriter
@@ -48,8 +49,9 @@ class Recorder:
 
     @property
     def actor(self) -> str:
-        """The name written beside what nobody says who did it."""
-        return self._logger.actor
+        """The name written beside changes: that of whoever asks, or this process's where nobody is asked for one."""
+        who = acting()
+        return self._logger.actor if who is None else who.name
 
     def put(
         self,

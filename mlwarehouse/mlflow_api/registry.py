@@ -6,21 +6,26 @@ import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from mlwarehouse.access import acting
 from mlwarehouse.entities import ModelVersion, RegisteredModel
 from mlwarehouse.errors import ConflictError, InvalidInputError, NotFoundError
 from mlwarehouse.mlflow_api.artifacts import FOLDER, place_of
-from mlwarehouse.mlflow_api.checks import check_key, check_length
+from mlwarehouse.mlflow_api.checks import check_key, check_length, is_store_address
 from mlwarehouse.mlflow_api.logged import artifact_uri, need_model
 from mlwarehouse.mlflow_api.messages import said_nothing
 from mlwarehouse.mlflow_api.store import MlflowStore
+from mlwarehouse.registry import Page
 
-T = TypeVar("T")
+T = TypeVar("T", RegisteredModel, ModelVersion)
 
 MODELS_AT_MOST = 1000
 MODELS_ON_A_PAGE = 100
 VERSIONS_AT_MOST = 200_000
 VERSIONS_ON_A_PAGE = 10_000
 """What a page has: at most, and when nobody says how many."""
+
+MOST_PAGES = 20
+"""Pages of the registry that one page is gathered from, for somebody who may read few of its models."""
 
 MOST_TOLD = 100_000
 """What the registry gives at once."""
@@ -39,7 +44,7 @@ def create_registered_model(store: MlflowStore, asked: dict[str, Any]) -> dict[s
     name = asked["name"]
     tags = dict(_tag(tag) for tag in asked["tags"])
     try:
-        made = store.warehouse.registry.create_registered_model(name, asked["description"], tags)
+        made = store.registry(name).create_registered_model(name, asked["description"], tags)
     except ConflictError:
         raise ConflictError(f"Registered Model (name={name}) already exists.") from None
     return {"registered_model": _told_model(store, made)}
@@ -56,7 +61,7 @@ def rename_registered_model(store: MlflowStore, asked: dict[str, Any]) -> dict[s
     if not asked["new_name"]:
         raise said_nothing("new_name", "")
     try:
-        renamed = store.warehouse.registry.rename_registered_model(asked["name"], asked["new_name"])
+        renamed = store.registry(asked["name"]).rename_registered_model(asked["name"], asked["new_name"])
     except ConflictError as error:
         raise ConflictError(f"Registered Model (name={asked['new_name']}) already exists. {error}") from None
     return {"registered_model": _told_model(store, renamed)}
@@ -65,61 +70,57 @@ def rename_registered_model(store: MlflowStore, asked: dict[str, Any]) -> dict[s
 def update_registered_model(store: MlflowStore, asked: dict[str, Any]) -> dict[str, Any]:
     """Describe a registered model."""
     _need(store, asked["name"])
-    told = store.warehouse.registry.update_registered_model(asked["name"], asked["description"])
+    told = store.registry(asked["name"]).update_registered_model(asked["name"], asked["description"])
     return {"registered_model": _told_model(store, told)}
 
 
 def delete_registered_model(store: MlflowStore, asked: dict[str, Any]) -> dict[str, Any]:
     """Delete a registered model with its versions."""
     _need(store, asked["name"])
-    store.warehouse.registry.delete_registered_model(asked["name"])
+    store.registry(asked["name"]).delete_registered_model(asked["name"])
     return {}
 
 
 def search_registered_models(store: MlflowStore, asked: dict[str, Any]) -> dict[str, Any]:
     """A page of registered models."""
-    page = store.warehouse.search_registered_models(
-        _filter(asked["filter"]),
-        max_results=_size(asked["max_results"], MODELS_ON_A_PAGE, MODELS_AT_MOST),
-        order_by=asked["order_by"] or None,
-        page_token=asked["page_token"],
-    )
-    told = [_told_model(store, model) for model in page]
-    return {**({"registered_models": told} if told else {}), **_next(page.token)}
+    size = _size(asked["max_results"], MODELS_ON_A_PAGE, MODELS_AT_MOST)
+    found, token = _readable(store.warehouse.search_registered_models, asked, size)
+    told = [_told_model(store, model) for model in found]
+    return {**({"registered_models": told} if told else {}), **_next(token)}
 
 
 def get_latest_versions(store: MlflowStore, asked: dict[str, Any]) -> dict[str, Any]:
     """The newest version in each stage."""
     _need(store, asked["name"])
-    found = store.warehouse.registry.get_latest_versions(asked["name"], asked["stages"] or None)
+    found = store.registry(asked["name"]).get_latest_versions(asked["name"], asked["stages"] or None)
     return {"model_versions": [_told(version) for version in found]} if found else {}
 
 
 def set_model_tag(store: MlflowStore, asked: dict[str, Any]) -> dict[str, Any]:
     """Set a tag of a registered model."""
     _need(store, asked["name"])
-    store.warehouse.registry.set_registered_model_tag(asked["name"], *_tag(asked))
+    store.registry(asked["name"]).set_registered_model_tag(asked["name"], *_tag(asked))
     return {}
 
 
 def delete_model_tag(store: MlflowStore, asked: dict[str, Any]) -> dict[str, Any]:
     """Remove a tag of a registered model; fine when it has none."""
     if asked["key"] in _need(store, asked["name"]).tags:
-        store.warehouse.registry.set_registered_model_tag(asked["name"], asked["key"], None)
+        store.registry(asked["name"]).set_registered_model_tag(asked["name"], asked["key"], None)
     return {}
 
 
 def set_alias(store: MlflowStore, asked: dict[str, Any]) -> dict[str, Any]:
     """Point an alias at a version."""
     version = _need_version(store, asked)
-    store.warehouse.registry.set_model_alias(asked["name"], asked["alias"], version.version)
+    store.registry(asked["name"]).set_model_alias(asked["name"], asked["alias"], version.version)
     return {}
 
 
 def delete_alias(store: MlflowStore, asked: dict[str, Any]) -> dict[str, Any]:
     """Remove an alias; fine when there is none."""
     if asked["alias"] in _need(store, asked["name"]).aliases:
-        store.warehouse.registry.delete_model_alias(asked["name"], asked["alias"])
+        store.registry(asked["name"]).delete_model_alias(asked["name"], asked["alias"])
     return {}
 
 
@@ -127,7 +128,7 @@ def get_by_alias(store: MlflowStore, asked: dict[str, Any]) -> dict[str, Any]:
     """The version that an alias points to."""
     if asked["alias"] not in _need(store, asked["name"]).aliases:
         raise InvalidInputError(f"Registered model alias {asked['alias']} not found.")
-    found = store.warehouse.registry.get_model_version_by_alias(asked["name"], asked["alias"])
+    found = store.registry(asked["name"]).get_model_version_by_alias(asked["name"], asked["alias"])
     return {"model_version": _told(found)}
 
 
@@ -137,7 +138,7 @@ def create_version(store: MlflowStore, asked: dict[str, Any]) -> dict[str, Any]:
     _need(store, name)
     tags = dict(_tag(tag) for tag in asked["tags"])
     source, run_id = _source(store, asked)
-    made = store.warehouse.registry.create_model_version(
+    made = store.registry(name).create_model_version(
         name, source=source, run_id=run_id, digest=None, description=asked["description"], tags=tags
     )
     return {"model_version": _told(made)}
@@ -151,20 +152,20 @@ def get_version(store: MlflowStore, asked: dict[str, Any]) -> dict[str, Any]:
 def update_version(store: MlflowStore, asked: dict[str, Any]) -> dict[str, Any]:
     """Describe a version."""
     version = _need_version(store, asked)
-    told = store.warehouse.registry.update_model_version(asked["name"], version.version, asked["description"])
+    told = store.registry(asked["name"]).update_model_version(asked["name"], version.version, asked["description"])
     return {"model_version": _told(told)}
 
 
 def delete_version(store: MlflowStore, asked: dict[str, Any]) -> dict[str, Any]:
     """Delete a version and its aliases."""
-    store.warehouse.registry.delete_model_version(asked["name"], _need_version(store, asked).version)
+    store.registry(asked["name"]).delete_model_version(asked["name"], _need_version(store, asked).version)
     return {}
 
 
 def move_version(store: MlflowStore, asked: dict[str, Any]) -> dict[str, Any]:
     """Move a version to a stage."""
     version = _need_version(store, asked)
-    moved = store.warehouse.registry.transition_model_version_stage(
+    moved = store.registry(asked["name"]).transition_model_version_stage(
         asked["name"], version.version, asked["stage"], bool(asked["archive_existing_versions"])
     )
     return {"model_version": _told(moved)}
@@ -173,20 +174,15 @@ def move_version(store: MlflowStore, asked: dict[str, Any]) -> dict[str, Any]:
 def search_versions(store: MlflowStore, asked: dict[str, Any]) -> dict[str, Any]:
     """A page of versions."""
     size = _size(asked["max_results"], VERSIONS_ON_A_PAGE, VERSIONS_AT_MOST)
-    page = store.warehouse.search_model_versions(
-        _filter(asked["filter"]),
-        max_results=min(size, MOST_TOLD),
-        order_by=asked["order_by"] or None,
-        page_token=asked["page_token"],
-    )
-    told = [_told(version) for version in page]
-    return {**({"model_versions": told} if told else {}), **_next(page.token)}
+    found, token = _readable(store.warehouse.search_model_versions, asked, min(size, MOST_TOLD))
+    told = [_told(version) for version in found]
+    return {**({"model_versions": told} if told else {}), **_next(token)}
 
 
 def set_version_tag(store: MlflowStore, asked: dict[str, Any]) -> dict[str, Any]:
     """Set a tag of a version."""
     version = _need_version(store, asked)
-    store.warehouse.registry.set_model_version_tag(asked["name"], version.version, *_tag(asked))
+    store.registry(asked["name"]).set_model_version_tag(asked["name"], version.version, *_tag(asked))
     return {}
 
 
@@ -194,7 +190,7 @@ def delete_version_tag(store: MlflowStore, asked: dict[str, Any]) -> dict[str, A
     """Remove a tag of a version; fine when it has none."""
     version = _need_version(store, asked)
     if asked["key"] in version.tags:
-        store.warehouse.registry.set_model_version_tag(asked["name"], version.version, asked["key"], None)
+        store.registry(asked["name"]).set_model_version_tag(asked["name"], version.version, asked["key"], None)
     return {}
 
 
@@ -235,8 +231,7 @@ def _source(store: MlflowStore, asked: dict[str, Any]) -> tuple[str, str | None]
             # The folder's path may not lead elsewhere.
             place_of(f"0/{of_run[1]}/{FOLDER}/{of_run[2]}")
         return of_run[0], of_run[1]
-    scheme, separator, rest = source.partition("://")
-    if not separator or scheme in ("file", "runs", "models") or ".." in rest or any(c in rest for c in "?#"):
+    if not is_store_address(source):
         raise InvalidInputError(
             f"Invalid model version source: '{source}'. It is models:/<model id>, runs:/<run id>/<path>, or the "
             "address of an object store."
@@ -249,9 +244,7 @@ def _mismatch(what: str, given: str, source: str) -> InvalidInputError:
 
 
 def _need(store: MlflowStore, name: str) -> RegisteredModel:
-    return _or(
-        lambda: store.warehouse.registry.get_registered_model(name), f"Registered Model with name={name} not found"
-    )
+    return _or(lambda: store.registry(name).get_registered_model(name), f"Registered Model with name={name} not found")
 
 
 def _need_version(store: MlflowStore, asked: dict[str, Any]) -> ModelVersion:
@@ -259,7 +252,7 @@ def _need_version(store: MlflowStore, asked: dict[str, Any]) -> ModelVersion:
     if not version.isdecimal():
         raise InvalidInputError(f"Parameter 'version' must be an integer, got '{version}'.")
     return _or(
-        lambda: store.warehouse.registry.get_model_version(name, version),
+        lambda: store.registry(name).get_model_version(name, version),
         f"Model Version (name={name}, version={version}) not found",
     )
 
@@ -296,6 +289,26 @@ def _filter(text: str | None) -> str:
     return _PROMPT.sub(plain, text or "")
 
 
+def _readable(search: Callable[..., Page[T]], asked: dict[str, Any], size: int) -> tuple[list[T], str | None]:
+    """A page of what may be read, and where the next one begins.
+
+    It has fewer entries than were asked for when among `MOST_PAGES` pages there are no more.
+    """
+    who, token, found = acting(), asked["page_token"], list[T]()
+    for _ in range(MOST_PAGES):
+        page = search(
+            _filter(asked["filter"]),
+            max_results=size - len(found),
+            order_by=asked["order_by"] or None,
+            page_token=token,
+        )
+        found += [entry for entry in page if who is None or who.may_read_model(entry.name)]
+        token = page.token
+        if token is None or len(found) == size:
+            break
+    return found, token
+
+
 def _next(token: str | None) -> dict[str, Any]:
     return {} if token is None else {"next_page_token": token}
 
@@ -305,7 +318,7 @@ def _tags(tags: Any) -> list[dict[str, str]]:
 
 
 def _told_model(store: MlflowStore, model: RegisteredModel) -> dict[str, Any]:
-    latest = store.warehouse.registry.get_latest_versions(model.name)
+    latest = store.registry(model.name).get_latest_versions(model.name)
     told = {
         "name": model.name,
         "creation_timestamp": model.creation_timestamp,

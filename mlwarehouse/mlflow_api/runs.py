@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from mlwarehouse.access import acting, readable
 from mlwarehouse.engines.base import Engine, Reading
 from mlwarehouse.entities import RunStatus, ViewType
 from mlwarehouse.errors import FilterError, InvalidInputError, within_depth
@@ -14,7 +15,7 @@ from mlwarehouse.ingest.identity import new_run_id, new_run_name
 from mlwarehouse.mlflow_api.checks import check_page_size, check_tag, check_time
 from mlwarehouse.mlflow_api.live import Live
 from mlwarehouse.mlflow_api.pages import next_page, read_offset
-from mlwarehouse.mlflow_api.states import RunState, states_of
+from mlwarehouse.mlflow_api.states import CLIENT_USER_TAG, RunState, states_of
 from mlwarehouse.mlflow_api.store import VIEWS, MlflowStore
 from mlwarehouse.query.pages import load_page
 from mlwarehouse.query.paging import READ_STEPS, run_steps
@@ -72,18 +73,26 @@ def create_run(store: MlflowStore, asked: dict[str, Any]) -> dict[str, Any]:
         )
     name = given or tagged or new_run_name()
     tags.setdefault(NAME_TAG, name)
+    user_id = asked["user_id"] or tags.get(USER_TAG)
+    if acting() is not None and user_id:
+        # Who began the run is who asks; what their client calls them stays what it said.
+        tags[CLIENT_USER_TAG] = user_id
     start = check_time("start_time", asked["start_time"] or int(time.time() * 1000))
     state = RunState(
         run_id=new_run_id(),
         experiment_id=experiment.experiment_id,
         name=name,
-        user_id=asked["user_id"] or tags.get(USER_TAG),
+        user_id=user_id,
         status=str(RunStatus.RUNNING),
         lifecycle_stage="active",
         start_time=start,
         tags=tags,
     )
-    shared = {"run_id": state.run_id, "attempt": 0, "actor": state.user_id}
+    shared = {
+        "run_id": state.run_id,
+        "attempt": 0,
+        "actor": state.user_id if acting() is None else store.recorder.actor,
+    }
     started = {"name": name, "status": state.status, "parent_run_id": tags.get(PARENT_TAG), "kind": "started"}
     store.recorder.put_event("run_events", {**shared, "experiment_id": state.experiment_id, **started}, time_ms=start)
     store.recorder.put("tag_events", shared, ["key", "value"], [[k, v] for k, v in tags.items()])
@@ -128,7 +137,7 @@ def search_runs(store: MlflowStore, asked: dict[str, Any]) -> dict[str, Any]:
     size = check_page_size(PAGE_SIZE if asked["max_results"] is None else asked["max_results"], MOST_FOUND)
     offset = read_offset(asked["page_token"])
     view = VIEWS.get(asked["run_view_type"] or "", ViewType.ACTIVE_ONLY)
-    scope = Scope(experiment_ids=tuple(dict.fromkeys(asked["experiment_ids"])), view_type=view)
+    scope = Scope(experiment_ids=tuple(readable(asked["experiment_ids"])), view_type=view)
     # One more than the page holds says whether there is another.
     question = Question(
         scope,

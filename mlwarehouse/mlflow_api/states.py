@@ -15,6 +15,9 @@ from mlwarehouse.query.scoping import run_condition
 CONTEXT_TAG = "mlflow.data.context"
 """The tag of an input that says what it was used for."""
 
+CLIENT_USER_TAG = "mlwarehouse.userId"
+"""The tag of a run that keeps what a client calls its user, where the server knows better who asks; it isn't shown."""
+
 _INFO = "number, run_id, experiment_id, run_name, user_id, status, lifecycle_stage, started_at, ended_at, attempt"
 
 
@@ -76,7 +79,7 @@ class RunState:
             "run_uuid": self.run_id,
             "experiment_id": self.experiment_id,
             "run_name": self.name or "",
-            "user_id": self.user_id or "",
+            "user_id": self.tags.get(CLIENT_USER_TAG) or self.user_id or "",
             "status": self.status,
             "start_time": self.start_time,
             "end_time": self.end_time,
@@ -94,7 +97,7 @@ class RunState:
                 for key, (value, timestamp, step) in self.metrics.items()
             ],
             "params": [{"key": key, "value": value} for key, value in self.params.items()],
-            "tags": [{"key": key, "value": value} for key, value in self.tags.items()],
+            "tags": [{"key": k, "value": v} for k, v in self.tags.items() if k != CLIENT_USER_TAG],
         }
         return {
             "info": self.info(artifact_root),

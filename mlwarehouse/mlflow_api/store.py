@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
 
+from mlwarehouse.access import MODELS, acting
 from mlwarehouse.entities import Experiment, ViewType
 from mlwarehouse.errors import InvalidInputError, NotFoundError
 from mlwarehouse.ingest.identity import DEFAULT_EXPERIMENT, DEFAULT_EXPERIMENT_ID
@@ -20,6 +22,7 @@ from mlwarehouse.query.experiments import get_experiment, get_experiment_by_name
 
 if TYPE_CHECKING:
     from mlwarehouse.engines.base import Engine, Reading
+    from mlwarehouse.registry import Registry
     from mlwarehouse.warehouse import Warehouse
 
 T = TypeVar("T")
@@ -29,6 +32,9 @@ VIEWS: dict[str, ViewType] = {
     **{str(view.value): view for view in ViewType},
 }
 """By name, and by the number that protocol buffers give it."""
+
+MOST_KNOWN = 100_000
+"""Runs and logged models of which the experiment is remembered."""
 
 LOCATION_TAG = "mlwarehouse.artifactLocation"
 """An experiment's tag that says where clients put its artifacts themselves; it isn't shown among its tags."""
@@ -58,6 +64,8 @@ class MlflowStore:
         self.changing_experiments = threading.RLock()
         self.root = artifact_root
         self._experiments: dict[str, tuple[float, Experiment]] = {}
+        self._experiment_of: dict[str, str] = {}
+        self._registry_as = lru_cache(maxsize=256)(warehouse.registry_as)
         if self.find_experiment(DEFAULT_EXPERIMENT_ID) is None:
             self.put_experiment(DEFAULT_EXPERIMENT_ID, DEFAULT_EXPERIMENT)
 
@@ -137,6 +145,36 @@ class MlflowStore:
         found = self.find_experiment(experiment_id)
         own = None if found is None else found.tags.get(LOCATION_TAG)
         return own or f"{self.root}/{experiment_id}"
+
+    def experiment_of_run(self, run_id: str) -> str:
+        """The id of a run's experiment, which never changes.
+
+        Raises:
+            NotFoundError: There is no such run.
+        """
+
+        def find() -> str:
+            with self.runs.reading(run_id) as state:
+                return state.experiment_id
+
+        return self.remembered(run_id, find)
+
+    def remembered(self, of: str, find: Callable[[], str]) -> str:
+        """The experiment of a run or a logged model, by its id; looked for once."""
+        found = self._experiment_of.get(of)
+        if found is None:
+            found = find()
+            if len(self._experiment_of) >= MOST_KNOWN:
+                self._experiment_of.clear()
+            self._experiment_of[of] = found
+        return found
+
+    def registry(self, name: str) -> Registry:
+        """The registry, in the name of whoever asks, with the roles that they have on a registered model."""
+        who = acting()
+        if who is None:
+            return self.warehouse.registry
+        return self._registry_as(who.name, tuple(sorted(who.roles(MODELS + name))))
 
     def close(self) -> None:
         """Finish what was written, and let go of the warehouse."""

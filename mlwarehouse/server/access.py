@@ -10,9 +10,10 @@ import copy
 from collections.abc import Iterable, Mapping, Sequence
 
 from starlette.routing import BaseRoute, Mount, Route
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mlwarehouse.access import LISTED, PUBLIC, Need
+from mlwarehouse.server.gate import Gate
+from mlwarehouse.server.nothings import NOTHINGS
 
 READS_ALL: tuple[Need, ...] = (Need("reader"),)
 """Whoever may read everything."""
@@ -30,7 +31,13 @@ NEEDS: Mapping[str, tuple[Need, ...]] = {
             ("DELETE", "/{where:path}", LISTED),
         )
     },
+    "GET /openapi.json": LISTED,
     "GET /get-artifact": (Need("reader", "run", "run_uuid"),),
+    "GET /model-versions/get-artifact": (Need("reader", "model", "name"),),
+    "GET /ajax-api/2.0/mlflow/logged-models/{model_id}/artifacts/files": (Need("reader", "logged_model", "model_id"),),
+    # Each call that it makes needs what its own entry says.
+    "POST /graphql": LISTED,
+    **{f"{method} /ajax-api/{path}": LISTED for method, path in NOTHINGS},
     "GET /healthz": PUBLIC,
     "GET /readyz": PUBLIC,
     "GET /metrics": READS_ALL,
@@ -56,23 +63,6 @@ class UndeclaredRouteError(RuntimeError):
     """A route of the application doesn't say who may use it: a mistake in the program."""
 
 
-class Gate:
-    """Stands before a route, with what it needs."""
-
-    def __init__(self, app: ASGIApp, needs: Mapping[str, tuple[Need, ...]]) -> None:
-        """Stand before an application.
-
-        Args:
-            app: What the route leads to.
-            needs: What each of its methods needs.
-        """
-        self._app, self.needs = app, needs
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on."""
-        await self._app(scope, receive, send)
-
-
 def gated(routes: Iterable[BaseRoute], needs: Mapping[str, tuple[Need, ...]] = NEEDS) -> list[BaseRoute]:
     """The same routes, each behind a gate with what is declared of it.
 
@@ -90,7 +80,7 @@ def gated(routes: Iterable[BaseRoute], needs: Mapping[str, tuple[Need, ...]] = N
         found = {method: _declared(method, route.path, needs) for method in _methods(route)}
         # A copy: the routes of a module are those of every application in the process.
         behind = copy.copy(route)
-        behind.app = Gate(route.app, found)
+        behind.app = Gate(route.app, route.path, found)
         done.append(behind)
     return done
 

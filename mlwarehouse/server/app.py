@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mlwarehouse._version import __version__
+from mlwarehouse.access.service import Access
 from mlwarehouse.errors import InvalidInputError
 from mlwarehouse.mlflow_api import Call, MlflowStore, call_path, find_call, methods_of
 from mlwarehouse.mlflow_api.checks import MOST_BODY_BYTES
 from mlwarehouse.server import api, probes
 from mlwarehouse.server.access import check_gated, gated
+from mlwarehouse.server.admission import Admission, Limits, require
 from mlwarehouse.server.answers import HEADERS, answer, guarded, refuse
+from mlwarehouse.server.calling import answered
 from mlwarehouse.server.files import ROUTES
+from mlwarehouse.server.limits import Buckets
 from mlwarehouse.server.measures import Measures
 from mlwarehouse.server.mlflow_ui import page_routes
 from mlwarehouse.server.observing import ANYTHING, Observed, note
+from mlwarehouse.server.openapi import ROUTES as OPENAPI
 from mlwarehouse.server.options import Options
+from mlwarehouse.server.shield import Shield
 
 MLFLOW_VERSION = "3.17.2"
 """The release of MLflow whose API this is: what `/version` says, which its clients ask."""
@@ -38,12 +41,28 @@ MOST_BYTES = 32 << 20
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
-def create_app(store: MlflowStore, hosts: Sequence[str] = (), options: Options | None = None) -> FastAPI:
+STRANGERS_PER_S = 5.0
+STRANGERS_AT_ONCE = 50
+"""Requests of an address from which nobody says who they are."""
+
+
+def create_app(
+    store: MlflowStore,
+    hosts: Sequence[str] = (),
+    *,
+    access: Access | None = None,
+    rate_limit: float = 0,
+    has_tls: bool = False,
+    options: Options | None = None,
+) -> FastAPI:
     """The application.
 
     Args:
         store: What is served; it is closed when the application ends.
         hosts: The names under which it may be asked; none of them means all.
+        access: Who may do what; None means that everybody may do everything.
+        rate_limit: Requests a second of each user, five times as many at once; 0 for as many as come.
+        has_tls: Whether it is served by TLS.
         options: What else it does.
     """
     options = options or Options()
@@ -51,7 +70,7 @@ def create_app(store: MlflowStore, hosts: Sequence[str] = (), options: Options |
     @asynccontextmanager
     async def living(app: FastAPI) -> AsyncIterator[None]:
         check_gated(app.routes)
-        app.state.store = store
+        app.state.readiness = probes.Readiness(store.warehouse)
         app.state.api = api.Api(store.warehouse, measures, options.limits, allow_code=options.allow_code)
         yield
         await run_in_threadpool(app.state.api.close)
@@ -70,34 +89,19 @@ def create_app(store: MlflowStore, hosts: Sequence[str] = (), options: Options |
                 *ROUTES,
                 *api.ROUTES,
                 *(page_routes(options.mlflow_page) if options.mlflow_page is not None else ()),
+                *OPENAPI,
                 Route(ANYTHING, _call, methods=METHODS),
             ]
         ),
     )
-    if hosts:
-        application.add_middleware(NamedHosts, hosts=hosts)
+    application.state.store = store
+    limits = Limits(Buckets(rate_limit, 5 * rate_limit), Buckets(STRANGERS_PER_S, STRANGERS_AT_ONCE))
+    application.state.admission = Admission(store, access, limits)
+    application.add_middleware(Shield, hosts=hosts, has_tls=has_tls)
     measures = application.state.measures = Measures(store.warehouse if store is not None else None)
     # Added last, it stands before all others.
     application.add_middleware(Observed, measures=measures, routes=application.routes, log=options.log)
     return application
-
-
-class NamedHosts:
-    """Refuses what is asked under another name, before anything else sees it."""
-
-    def __init__(self, app: ASGIApp, hosts: Sequence[str]) -> None:
-        """Stand before an application."""
-        self._app, self._hosts = app, {host.lower() for host in hosts}
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or refuse it."""
-        if scope["type"] == "http":
-            host = Headers(scope=scope).get("host", "")
-            if re.sub(r":[0-9]+$", "", host).lower() not in self._hosts:
-                message = f"The server isn't asked under the name {host[:80]!a}; `--allowed-host` allows one."
-                await refuse("PERMISSION_DENIED", message, 403)(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
 
 
 async def _health(request: Request) -> Response:
@@ -118,10 +122,11 @@ async def _call(request: Request) -> Response:
         return _nobody(request, path)
     call, named = found
     note(request.scope, route=f"mlflow/{call.path}")
+    require(request.scope, call.needs)
     body = await _body(request, call)
     if named:
         body = {**(body if isinstance(body, dict) else {}), **named}
-    return answer(await run_in_threadpool(call, request.app.state.store, body))
+    return answer(await run_in_threadpool(answered, request, call, body))
 
 
 async def _body(request: Request, call: Call) -> Any:

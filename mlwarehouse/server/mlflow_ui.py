@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Awaitable, Callable
+import json
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
+from typing import Any
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-from mlwarehouse.errors import MissingDependencyError
-from mlwarehouse.server.answers import HEADERS, refuse
+from mlwarehouse.errors import InvalidInputError, MissingDependencyError
+from mlwarehouse.mlflow_api import find_call
+from mlwarehouse.server.admission import require
+from mlwarehouse.server.answers import HEADERS, answer, guarded, refuse
+from mlwarehouse.server.calling import answered
+from mlwarehouse.server.graphql import answer_document
+from mlwarehouse.server.nothings import NOTHINGS
+
+MOST_QUESTION_BYTES = 1 << 20
 
 BUILD = Path("server", "js", "build")
 """Where the page is in the package."""
@@ -46,6 +56,35 @@ def find_page() -> Path:
     raise MissingDependencyError(f"MLflow's web page is part of its package, which {what}; run `pip install mlflow`.")
 
 
+@guarded
+async def _graphql(request: Request) -> Response:
+    content = bytearray()
+    async for chunk in request.stream():
+        content += chunk
+        if len(content) > MOST_QUESTION_BYTES:
+            raise InvalidInputError(f"A question in GraphQL has at most {MOST_QUESTION_BYTES} bytes.")
+    try:
+        body = json.loads(content)
+    except (ValueError, RecursionError):
+        body = None
+
+    def ask(method: str, path: str, given: Mapping[str, Any]) -> dict[str, Any]:
+        found = find_call(method, path)
+        assert found is not None, path
+        require(request.scope, found[0].needs)
+        return answered(request, found[0], dict(given))
+
+    return answer(await run_in_threadpool(answer_document, body, ask))
+
+
+def _told(body: Mapping[str, Any]) -> Callable[[Request], Awaitable[Response]]:
+    async def tell(request: Request) -> Response:
+        del request
+        return answer(dict(body))
+
+    return tell
+
+
 def page_routes(page: Path) -> tuple[Route, ...]:
     """The addresses of a page in a folder."""
     files = frozenset(path.relative_to(page).as_posix() for path in page.rglob("*") if path.is_file())
@@ -66,4 +105,9 @@ def page_routes(page: Path) -> tuple[Route, ...]:
         return FileResponse(page / name, headers=headers)
 
     shown: Callable[[Request], Awaitable[Response]] = index
-    return (Route("/", shown, methods=["GET"]), Route("/static-files/{path:path}", file, methods=["GET"]))
+    return (
+        Route("/", shown, methods=["GET"]),
+        Route("/static-files/{path:path}", file, methods=["GET"]),
+        Route("/graphql", _graphql, methods=["POST"]),
+        *(Route(f"/ajax-api/{path}", _told(body), methods=[method]) for (method, path), body in NOTHINGS.items()),
+    )

@@ -7,15 +7,17 @@ import ipaddress
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
 
-from mlwarehouse.errors import ConflictError, InvalidInputError
+from mlwarehouse.errors import ConflictError, InvalidInputError, WarehouseNotFoundError
 from mlwarehouse.mlflow_api import MlflowStore
 from mlwarehouse.server.app import create_app
 from mlwarehouse.server.options import Options
+from mlwarehouse.server.tls import tls_options
 from mlwarehouse.warehouse import Warehouse
 
 DRAIN_S = 30
@@ -26,6 +28,9 @@ WAITING = 2048
 
 LOCK = "server.lock"
 """The file in the spool that a server holds; it is let go of with the process, however that ends."""
+
+RATE_LIMIT = 1000.0
+"""Requests a second of a user, unless somebody says otherwise: many times what a training makes."""
 
 PROXIED = "mlflow-artifacts:"
 """The scheme of artifacts that clients send to the server and fetch from it."""
@@ -40,9 +45,11 @@ def serve(
     *,
     host: str,
     port: int,
-    is_open: bool = False,
+    auth: bool | None = None,
     allowed_hosts: Sequence[str] = (),
     options: Options | None = None,
+    tls: tuple[Path, Path] | None = None,
+    rate_limit: float = RATE_LIMIT,
     tell: Callable[[str], None],
 ) -> None:
     """Serve a warehouse until the process is told to end; then end the calls that are under way.
@@ -51,24 +58,27 @@ def serve(
         warehouse: The warehouse; made where there is none.
         host: The address to listen at.
         port: The port; 0 takes a free one.
-        is_open: Whether anyone who reaches the address may read and change everything.
+        auth: Whether everybody must say who they are; None means that only this machine's own programs needn't. Where
+            False, anyone who reaches the address may read and change everything.
         allowed_hosts: Names under which it may be asked, beside this machine's own: what a proxy before it calls it.
             A page that a browser on this machine shows can make its own name mean this machine, and then asks under
             that name. At an address for everyone, none of them means all.
         options: What else it does.
+        tls: The files of the certificate, with those between it and the authority's, and of its key, both as PEM;
+            None serves without TLS.
+        rate_limit: Requests a second of each user, five times as many at once; 0 for as many as come.
         tell: Called with the server's address when it can be asked.
 
     Raises:
-        InvalidInputError: Nothing can listen there; or other machines reach it, and nobody said that this is meant.
+        InvalidInputError: Nothing can listen there, a file of TLS can't be used, or everybody must say who they are and
+            nobody can.
         ConflictError: Another server of this machine serves the warehouse.
         StorageError: The warehouse can't be written.
     """
-    if not is_open and not _is_loopback(host):
-        raise InvalidInputError(
-            f"At `{host}` other machines reach the server, and it asks nobody who they are: whoever reaches it may "
-            "read and change everything. Serve at 127.0.0.1 behind a proxy that asks, or say that this is meant by "
-            "`--open-to-everyone`."
-        )
+    asks = not _is_loopback(host) if auth is None else auth
+    if asks:
+        _need_admin(warehouse, host)
+    of_tls = {} if tls is None else tls_options(*tls)
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listening = socket.create_server((host, port), family=family, backlog=WAITING)
@@ -78,16 +88,31 @@ def serve(
         ) from error
     # Answers are small, and a client waits for each. asyncio does this only for sockets that say their protocol.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    names = (*allowed_hosts, *LOOPBACK, host) if allowed_hosts or not is_open else ()
+    # What a browser sends by itself it sends to the name that it was given it for: where everybody says who they are,
+    # a page that makes its own name mean this machine gets nowhere.
+    is_named = allowed_hosts or _is_loopback(host)
+    names = (*allowed_hosts, *LOOPBACK, host) if is_named else ()
     warehouse.create()
     with listening, _only_server(warehouse):
-        app = create_app(MlflowStore(warehouse, artifact_root=PROXIED), names, options)
+        app = create_app(
+            MlflowStore(warehouse, artifact_root=PROXIED),
+            names,
+            access=warehouse.access if asks else None,
+            rate_limit=rate_limit,
+            has_tls=tls is not None,
+            options=options,
+        )
         # One process: its threads share what is held in memory. Its own log says what fails.
         config = uvicorn.Config(
-            app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=DRAIN_S
+            app,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=DRAIN_S,
+            **of_tls,
         )
         shown = f"[{host}]" if ":" in host else host
-        tell(f"http://{shown}:{listening.getsockname()[1]}")
+        tell(f"{'https' if tls else 'http'}://{shown}:{listening.getsockname()[1]}")
         _Server(config, app).run(sockets=[listening])
 
 
@@ -117,6 +142,22 @@ def _only_server(warehouse: Warehouse) -> Iterator[None]:
                 f"Another server of this machine serves `{warehouse.uri}`; use that one, or end it first."
             ) from None
         yield
+
+
+def _need_admin(warehouse: Warehouse, host: str) -> None:
+    """Refuse to ask who people are where nobody can say so."""
+    access = warehouse.access
+    try:
+        has_admin = access.state().has_admin(access.now(), by_log_in=False)
+    except WarehouseNotFoundError:
+        has_admin = False
+    if not has_admin:
+        raise InvalidInputError(
+            f"At `{host}` the server asks everybody who they are, and nobody has a token of an admin yet. Make one by "
+            "`mlwarehouse init`, `mlwarehouse users add NAME --role admin` and `mlwarehouse tokens create NAME "
+            "TOKEN-NAME`; or serve without asking by `--no-auth`: whoever reaches the server may then read and change "
+            "everything."
+        )
 
 
 def _is_loopback(host: str) -> bool:

@@ -93,7 +93,7 @@ def start(place: Path, *options: str, port: int = 0, **settings: str) -> Server:
     said = []
     for line in process.stderr:
         said.append(line)
-        found = re.search(r"http://\S+", line)
+        found = re.search(r"https?://\S+", line)
         if found:
             return Server(process, found.group(), place)
     raise AssertionError(f"the server ended: {''.join(said)}")

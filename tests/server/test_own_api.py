@@ -10,6 +10,7 @@ import math
 import re
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,13 +29,14 @@ from mlwarehouse import Warehouse
 from mlwarehouse.access import Principal, Right, acting_as
 from mlwarehouse.errors import ModelError
 from mlwarehouse.mlflow_api import MlflowStore
-from mlwarehouse.server import Options, create_app
+from mlwarehouse.server import Options, create_app, probes
 from mlwarehouse.server.api import ROUTES
 from mlwarehouse.server.api.bodies import ARROW, CSV, JSON
 from mlwarehouse.server.api.models import LoadedModels
 from mlwarehouse.server.api.openapi import PATHS, description
+from mlwarehouse.server.probes import ALONE_S, Readiness
 from mlwarehouse.server.probes import ROUTES as PROBES
-from mlwarehouse.server.probes import look
+from mlwarehouse.storage import LocalStorage
 
 ROWS = [{"id": "x", "a": 1, "b": 2.0}, {"id": "y", "a": 2, "b": 0.0}]
 """What the model makes 5 and 2 of."""
@@ -328,11 +330,12 @@ def test_probes_say_what_is_wrong_and_not_where(api: Any, tmp_path: Path) -> Non
     small = Warehouse(tmp_path / "wh", committer="off")
     small.create()
     small.spool().create()
-    assert set(look(small).values()) == {"ok"}
+    look = Readiness(small).look
+    assert set(look().values()) == {"ok"}
     small.spool().segments_path.rmdir()
-    assert "can't be written" in look(small)["spool"]
+    assert "can't be written" in look()["spool"]
     (tmp_path / "wh").rename(tmp_path / "away")
-    assert "no warehouse" in look(small)["tables"].lower()
+    assert "no warehouse" in look()["tables"].lower()
     small.close()
     folder = api.warehouse.spool().segments_path
     folder.rename(folder.with_name("elsewhere"))
@@ -343,6 +346,27 @@ def test_probes_say_what_is_wrong_and_not_where(api: Any, tmp_path: Path) -> Non
     assert (answer.status_code, answer.json()["checks"]["spool"]) == (503, "failing")
     assert str(folder) not in answer.text
     assert str(folder) in json.loads(api.lines[-1])["spool"]
+
+
+def test_a_committer_that_fails_or_is_not_there_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = Warehouse(tmp_path / "wh", committer="off", capture_code=False)
+    with small.start_run(experiment="digits"):
+        pass
+    spool = small.spool().path
+    assert Readiness(small).look()["committer"] == "ok"
+    LocalStorage(spool).write("trouble", b'{"at": 1, "why": "the disk is full"}')
+    assert "the disk is full" in Readiness(small).look()["committer"]
+    (spool / "trouble").unlink()
+    # Where somebody should start a committer, and nobody does for a minute.
+    expecting = Readiness(Warehouse(tmp_path / "wh", committer="auto"))
+    assert expecting.look()["committer"] == "ok"
+    later = time.monotonic() + ALONE_S + 1
+    monkeypatch.setattr(probes.time, "monotonic", lambda: later)
+    assert "no committer" in expecting.look()["committer"]
+    small.flush()
+    assert expecting.look()["committer"] == "ok"
+    expecting.warehouse.close()
+    small.close()
 
 
 def test_measures_count_requests_by_route_and_tell_of_the_warehouse(api: Any) -> None:

@@ -137,12 +137,6 @@ def test_what_others_on_the_machine_log_is_seen_at_once(tmp_path: Path) -> None:
     server.stop()
 
 
-def test_a_server_that_others_reach_has_to_be_meant(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInputError, match="--open-to-everyone"):
-        serve(Warehouse(tmp_path / "wh"), host="0.0.0.0", port=0, tell=print)
-    assert not (tmp_path / "wh").exists()
-
-
 def test_a_second_server_refuses_to_start(server: Server) -> None:
     with pytest.raises(ConflictError, match="Another server of this machine"):
         serve(Warehouse(server.place), host="127.0.0.1", port=0, tell=print)
