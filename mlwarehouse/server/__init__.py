@@ -4,7 +4,7 @@ from mlwarehouse.server.api import Limits
 from mlwarehouse.server.app import create_app
 from mlwarehouse.server.mlflow_ui import find_page
 from mlwarehouse.server.observing import write_line
-from mlwarehouse.server.options import Options
+from mlwarehouse.server.options import DASHBOARDS, Options
 from mlwarehouse.server.serving import serve
 
-__all__ = ["Limits", "Options", "create_app", "find_page", "serve", "write_line"]
+__all__ = ["DASHBOARDS", "Limits", "Options", "create_app", "find_page", "serve", "write_line"]

@@ -52,6 +52,8 @@ NEEDS: Mapping[str, tuple[Need, ...]] = {
     "GET /api/v1/openapi.json": PUBLIC,
     "* /api/v1/{rest:path}": LISTED,
     "GET /": LISTED,
+    "GET /dashboards": LISTED,
+    "* /dashboards": READS_ALL,
     "GET /static-files/{path:path}": PUBLIC,
     # MLflow's calls, each of which needs what its own entry says; and the answer that nothing is there.
     "* /{rest:path}": LISTED,

@@ -23,6 +23,7 @@ from mlwarehouse.server.access import check_gated, gated
 from mlwarehouse.server.admission import Admission, Limits, require
 from mlwarehouse.server.answers import HEADERS, answer, guarded, refuse
 from mlwarehouse.server.calling import answered
+from mlwarehouse.server.dashboards import dashboard_routes
 from mlwarehouse.server.files import ROUTES
 from mlwarehouse.server.limits import Buckets
 from mlwarehouse.server.measures import Measures
@@ -89,6 +90,7 @@ def create_app(
                 *ROUTES,
                 *api.ROUTES,
                 *(page_routes(options.mlflow_page) if options.mlflow_page is not None else ()),
+                *(dashboard_routes(options.dashboards) if options.dashboards is not None else ()),
                 *OPENAPI,
                 Route(ANYTHING, _call, methods=METHODS),
             ]

@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from starlette.datastructures import Headers
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mlwarehouse.server.measures import Measures
@@ -57,7 +57,9 @@ class Observed:
         """
         self._app, self._measures, self._log = app, measures, log
         self._paths: dict[Any, str] = {
-            r.endpoint: r.path for r in routes if isinstance(r, Route) and r.path != ANYTHING
+            r.endpoint if isinstance(r, Route) else r.app: r.path
+            for r in routes
+            if isinstance(r, Route | Mount) and r.path != ANYTHING
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
