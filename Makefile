@@ -16,6 +16,7 @@ demo: setup  ## Train, log, ask, register, score: the main job on real sentences
 
 test: setup lint  ## Run every test: real Delta tables, Spark, HTTP and Chromium
 	@scripts/browser.sh
+	@scripts/postgres.sh || true
 	@scripts/minio.sh >/dev/null || true
 	@$(PYTHON_BIN) -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 

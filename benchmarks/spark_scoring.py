@@ -77,6 +77,30 @@ def by_map(spark: Any, frame: Any, place: Path) -> Any:
     return frame.mapInArrow(predict, "id bigint, p float")
 
 
+def by_function(spark: Any, frame: Any, place: Path) -> Any:
+    """The same as a function of columns: Spark keeps each row until its prediction comes."""
+    import pyarrow as pa
+    import torch
+    from pyspark.sql.pandas.functions import arrow_udf
+
+    torch.save(network(), place / "network.pt")
+    file = str(place / "network.pt")
+
+    def predict(batches: Iterator[tuple[pa.Array, ...]]) -> Iterator[pa.Array]:
+        import numpy as np
+        import torch
+
+        torch.set_num_threads(1)
+        model = torch.load(file, weights_only=False)
+        with torch.inference_mode():
+            for batch in batches:
+                columns = np.stack([column.to_numpy() for column in batch])
+                yield pa.array(model(torch.from_numpy(columns.T)).numpy()[:, 0])
+
+    predict.__annotations__ = {"batches": Iterator[tuple[pa.Array, ...]], "return": Iterator[pa.Array]}
+    return frame.select("id", arrow_udf(predict, "float")(*FEATURES).alias("p"))
+
+
 def by_mlflow(spark: Any, frame: Any, place: Path) -> Any:
     """MLflow's function of the same network."""
     import mlflow
@@ -255,6 +279,7 @@ _UDF = _sides(
     _ROWS,
     ("mlwarehouse `spark_udf`", by_udf),
     ("`mapInArrow` by hand", by_map),
+    ("`arrow_udf` by hand (limit of a function of columns)", by_function),
     ("MLflow `spark_udf`", by_mlflow),
 )
 _MOOD = _sides(read_texts, _TEXTS, ("mlwarehouse `spark_udf`", mood_by_udf), ("MLflow `spark_udf`", mood_by_mlflow))

@@ -12,6 +12,7 @@ from mlwarehouse.cli_access import grant, revoke, tokens_app, users_app
 from mlwarehouse.cli_changes import COMMANDS as PAST
 from mlwarehouse.cli_import import import_
 from mlwarehouse.cli_maintenance import COMMANDS as MAINTENANCE
+from mlwarehouse.cli_merging import COMMANDS as MERGING
 from mlwarehouse.cli_models import models_app
 from mlwarehouse.cli_options import AsOfOption, AtOption, JsonOption, WarehouseOption
 from mlwarehouse.cli_output import note, print_json, print_rows
@@ -211,7 +212,7 @@ def mcp(
         create_server(found, locked).run("stdio")
 
 
-for _command in (*SCORING, *MAINTENANCE, *PAST, serve, grant, revoke, thrift_server):
+for _command in (*SCORING, *MERGING, *MAINTENANCE, *PAST, serve, grant, revoke, thrift_server):
     app.command()(_command)
 
 

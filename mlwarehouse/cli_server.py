@@ -50,6 +50,22 @@ def serve(
     rate_limit: Annotated[
         float, typer.Option(min=0, help="Requests a second of each user; 0 for as many as come.")
     ] = 1000.0,
+    oidc_issuer: Annotated[
+        str | None, typer.Option("--oidc-issuer", metavar="URL", help="Let people log in at this OpenID provider.")
+    ] = None,
+    oidc_client_id: Annotated[
+        str | None, typer.Option("--oidc-client-id", help="What the provider calls this server.")
+    ] = None,
+    oidc_client_secret_file: Annotated[
+        Path | None,
+        typer.Option("--oidc-client-secret-file", metavar="PATH", help="What this server proves that by, in a file."),
+    ] = None,
+    oidc_name_claim: Annotated[str, typer.Option(help="What the provider calls a user's name.")] = "email",
+    oidc_groups_claim: Annotated[str, typer.Option(help="What it calls the list of their groups.")] = "groups",
+    oidc_audience: Annotated[str, typer.Option(help="For whom a program's JWT must be; else the client id.")] = "",
+    public_url: Annotated[
+        str | None, typer.Option("--public-url", metavar="URL", help="What browsers call this server, for log-ins.")
+    ] = None,
 ) -> None:
     """Serve a warehouse to MLflow's clients; set MLFLOW_TRACKING_URI to the address that is shown.
 
@@ -59,12 +75,25 @@ def serve(
         raise InvalidInputError("TLS needs both --tls-cert and --tls-key.")
     found = Warehouse(warehouse)
     try:
-        from mlwarehouse.server import DASHBOARDS, Limits, Options, find_page, write_line
+        from mlwarehouse.server import DASHBOARDS, Limits, LogInSettings, Options, find_page, write_line
         from mlwarehouse.server import serve as run
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
             f'The server needs `{error.name}`, which isn\'t installed; run `pip install "mlwarehouse[server]"`.'
         ) from error
+    log_in = None
+    if oidc_issuer is not None:
+        if oidc_client_id is None or oidc_client_secret_file is None or public_url is None:
+            raise InvalidInputError("--oidc-issuer needs --oidc-client-id, --oidc-client-secret-file and --public-url.")
+        log_in = LogInSettings(
+            issuer=oidc_issuer,
+            client_id=oidc_client_id,
+            client_secret=_secret(oidc_client_secret_file),
+            public_url=public_url,
+            name_claim=oidc_name_claim,
+            groups_claim=oidc_groups_claim,
+            audience=oidc_audience,
+        )
     run(
         found,
         host=host,
@@ -80,6 +109,7 @@ def serve(
         ),
         tls=None if tls_cert is None or tls_key is None else (tls_cert, tls_key),
         rate_limit=rate_limit,
+        log_in=log_in,
         tell=lambda address: _tell(found, address, DASHBOARDS if dashboards else None, "/" if mlflow_ui else None),
     )
 
@@ -105,3 +135,11 @@ def _tell(warehouse: Warehouse, address: str, dashboards: str | None, page: str 
         note(f"  MLflow's page     {address}{page}")
     if dashboards is not None:
         note(f"  dashboards        {address}{dashboards}/")
+
+
+def _secret(path: Path) -> str:
+    """A secret from a file: in an argument everybody on the machine could read it."""
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInputError(f"The client's secret can't be read from `{path}`: {error}") from error

@@ -180,6 +180,16 @@ def import_(
     )
 
 
+def merge(other: Any, *, dry_run: bool = False, on_progress: Any = None) -> Any:
+    """Bring what another warehouse has and this one lacks; see `Warehouse.merge`."""
+    return get_warehouse().merge(other, dry_run=dry_run, on_progress=on_progress)
+
+
+def export(target: str | Path, *, on_progress: Any = None) -> Any:
+    """Write all there is into one folder of Parquet files; see `Warehouse.export`."""
+    return get_warehouse().export(target, on_progress=on_progress)
+
+
 def log_artifact(local_path: str | Path, artifact_path: str | None = None) -> None:
     """Store a file or folder with the active run; see `ActiveRun.log_artifact`."""
     _run().log_artifact(local_path, artifact_path)

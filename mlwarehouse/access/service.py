@@ -117,7 +117,7 @@ class Access:
             InvalidInputError: A name that can't be.
             ConflictError: There is one.
         """
-        if not _NAME.fullmatch(name):
+        if not is_user_name(name):
             raise InvalidInputError(
                 f"A user can't be called {name!a}: a name has no spaces and none of `/ : , * ? [ ]`, and at most 250 "
                 "characters."
@@ -162,7 +162,7 @@ class Access:
         def decide(state: AccessState) -> list[dict[str, Any]]:
             if not principal.startswith(GROUP):
                 _need_user(state, principal)
-            elif not _NAME.fullmatch(principal.removeprefix(GROUP)):
+            elif not is_user_name(principal.removeprefix(GROUP)):
                 raise InvalidInputError(f"A group can't be called `{principal}`; it is {GROUP}<name>.")
             return [{"kind": "role_granted", "principal": principal, **vars(right)}]
 
@@ -300,6 +300,11 @@ class Access:
     def _envelope(self, at: dt.datetime) -> dict[str, Any]:
         seq = next(self._writer_seq)
         return {"event_at": at, "recorded_at": at, "writer_id": self._writer_id, "writer_seq": seq}
+
+
+def is_user_name(name: str) -> bool:
+    """Whether a user can be called so."""
+    return bool(_NAME.fullmatch(name))
 
 
 def _need_user(state: AccessState, name: str) -> None:

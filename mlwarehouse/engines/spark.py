@@ -23,7 +23,7 @@ from mlwarehouse.engines.render_for_spark import for_spark
 from mlwarehouse.engines.running import Running, Watch, answered
 from mlwarehouse.engines.spark_errors import reason, spark_failures
 from mlwarehouse.engines.spark_literals import bound
-from mlwarehouse.engines.spark_staging import MadeByWorkers, stage_frame
+from mlwarehouse.engines.spark_staging import MadeByWorkers, stage_frame, stage_made
 from mlwarehouse.errors import CastError, SqlError
 from mlwarehouse.tables import TABLES_BY_NAME, TableSpec
 
@@ -62,14 +62,13 @@ class SparkEngine:
     def append(self, spec: TableSpec, rows: Any, *, txns: Sequence[Txn] = (), holding: Sequence[Txn] = ()) -> Appended:
         """See `Engine.append`; ``rows`` is a `pyarrow.Table`, or a Spark `DataFrame`, batch or of `foreachBatch`.
 
-        A frame is computed once, by the tasks that write it; rows may also be `MadeByWorkers`. When a task fails
-        nothing is added.
+        A frame is computed once, by the tasks that write it. When a task fails nothing is added.
         """
         from pyspark.sql import DataFrame
 
         if isinstance(rows, pa.Table):
             return self._embedded.append(spec, rows, txns=txns, holding=holding)
-        if not isinstance(rows, DataFrame | MadeByWorkers):
+        if not isinstance(rows, DataFrame):
             raise CastError(
                 f"Rows for table `{spec.name}` must be a pyarrow.Table or a Spark DataFrame; got {type(rows).__name__}."
             )
@@ -79,6 +78,33 @@ class SparkEngine:
         files = stage_frame(folder, spec, rows)
         log = self._embedded.tables.log(spec)
         return embedded_commit.commit(folder, spec, files, txns, holding=holding, log=log)
+
+    def append_made(
+        self, specs: Sequence[TableSpec], made: MadeByWorkers, *, txns: Sequence[Txn] = ()
+    ) -> tuple[Appended, Mapping[str, int]]:
+        """Append rows of several tables that Spark's workers make, in one pass over what they are told.
+
+        Args:
+            specs: The tables, each committed on its own in this order. With the last it is done: what ends before that
+                is done anew, and adds to the tables before only what isn't there.
+            made: What makes the rows.
+            txns: As for `append`, of each table.
+
+        Returns:
+            What became of the last table, and what the workers have counted.
+
+        Raises:
+            WarehouseError: As for `stage_made`, or a commit failed; nothing was added to the last table.
+        """
+        if self._embedded.has_applied(specs[-1], txns):
+            return Appended(self.version(specs[-1]), applied=False, n_rows=0), {}
+        tables = self._embedded.tables
+        staged = stage_made([(spec, tables.path(spec)) for spec in specs], made)
+        done = [
+            embedded_commit.commit(tables.path(spec), spec, staged.files[spec.name], txns, log=tables.log(spec))
+            for spec in specs
+        ]
+        return done[-1], staged.counts
 
     def append_late(self, spec: TableSpec, rows: Any, decide: Callable[[], Late | None]) -> Appended:
         """See `Engine.append_late`; ``rows`` is a `pyarrow.Table`."""

@@ -7,9 +7,11 @@ file can force it to disk; what comes back to the driver is a row per file with 
 
 from __future__ import annotations
 
+import json
 import uuid
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,10 +32,12 @@ ROWS_PER_FILE = 1_000_000
 
 _OUTCOME = pa.schema(
     [
+        ("table", pa.string()),
         ("path", pa.string()),
         ("size", pa.int64()),
         ("n_rows", pa.int64()),
         ("stats", pa.string()),
+        ("counts", pa.string()),
         ("error", pa.string()),
         ("kind", pa.string()),
     ]
@@ -43,7 +47,18 @@ _OUTCOME = pa.schema(
 _TOLD = {kind.__name__: kind for kind in (CastError, SignatureError, InvalidInputError, ModelError)}
 """Errors of workers that are raised again on the driver as what they are."""
 
-MapBatches = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
+
+@dataclass(frozen=True)
+class Made:
+    """What a worker has made of some of a task's rows.
+
+    Attributes:
+        tables: Rows of tables, by the tables' names.
+        counts: Numbers that are added up over all tasks, each task counted once.
+    """
+
+    tables: Mapping[str, pa.Table] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -51,54 +66,95 @@ class MadeByWorkers:
     """Rows that Spark's workers make themselves, so that they never pass through Spark.
 
     Attributes:
-        frame: What each task is told, a row a task's work.
-        make: What a worker makes of a task's rows: rows of the table.
+        frame: What each task is told: numbers of its work, or rows.
+        make: What a worker makes of it.
     """
 
     frame: DataFrame
-    make: MapBatches
+    make: Callable[[Iterator[pa.RecordBatch]], Iterator[Made]]
 
 
-def stage_frame(folder: Path, spec: TableSpec, frame: DataFrame | MadeByWorkers) -> list[StagedFile]:
+@dataclass(frozen=True)
+class Staged:
+    """Files that workers have written, which aren't part of a table yet.
+
+    Attributes:
+        files: By the tables' names.
+        counts: What workers have counted.
+    """
+
+    files: Mapping[str, list[StagedFile]]
+    counts: Mapping[str, int]
+
+
+def stage_frame(folder: Path, spec: TableSpec, frame: DataFrame) -> list[StagedFile]:
     """Let Spark write a frame's rows into a table's folder, without making them part of the table.
 
     Args:
         folder: The table's folder, which driver and workers must see under the same path.
         spec: The table.
-        frame: The rows; columns in any order, nullable ones may be missing. Or what makes them.
+        frame: The rows; columns in any order, nullable ones may be missing.
 
     Returns:
         The files, synced. Empty for a frame without rows.
 
     Raises:
         CastError: A column is missing or unknown, or a value doesn't fit its declared type without loss; no file stays.
-        InvalidInputError: Workers that make rows can't mean what they were told; no file stays.
-        ModelError: A model that makes rows failed; no file stays.
         StorageError: The frame couldn't be computed or written; no file stays.
     """
-    make = None
-    if isinstance(frame, MadeByWorkers):
-        make, frame = frame.make, frame.frame
-    else:
-        cast_strict(_schema(spec, frame).empty_table(), spec)
+    cast_strict(_schema(spec, frame).empty_table(), spec)
+    name = spec.name
+
+    def as_it_is(batches: Iterator[pa.RecordBatch]) -> Iterator[Made]:
+        return (Made({name: pa.Table.from_batches([batch])}) for batch in batches)
+
+    return stage_made([(spec, folder)], MadeByWorkers(frame, as_it_is)).files[name]
+
+
+def stage_made(places: Sequence[tuple[TableSpec, Path]], made: MadeByWorkers) -> Staged:
+    """Let Spark's workers write the rows that they make into tables' folders, without making them part of the tables.
+
+    Args:
+        places: The tables that rows are made of, with their folders, as for `stage_frame`.
+        made: What makes the rows.
+
+    Returns:
+        The files, synced; none for a table of which no row was made.
+
+    Raises:
+        CastError: A value doesn't fit its declared type without loss; no file stays.
+        InvalidInputError: Workers can't mean what they were told; no file stays.
+        SignatureError: Rows don't fit a model's signature; no file stays.
+        ModelError: A model failed; no file stays.
+        StorageError: Rows couldn't be computed or written; no file stays.
+    """
     prefix = f"part-{uuid.uuid4()}"
+    what = " and ".join(f"`{spec.name}`" for spec, _ in places)
     failures = spark_failures()
     try:
-        outcomes = frame.mapInArrow(_stager(str(folder), spec, prefix, make), _ddl(_OUTCOME)).toArrow().to_pylist()
+        stager = _stager([(spec, str(folder)) for spec, folder in places], prefix, made.make)
+        outcomes = made.frame.mapInArrow(stager, _ddl(_OUTCOME)).toArrow().to_pylist()
+        counts: Counter[str] = Counter()
+        files: dict[str, list[StagedFile]] = {spec.name: [] for spec, _ in places}
         for outcome in outcomes:
             if outcome["error"] is not None:
                 raise _TOLD.get(outcome["kind"], StorageError)(outcome["error"])
-        files = [StagedFile(o["path"], o["size"], o["n_rows"], o["stats"]) for o in outcomes]
-        _check_seen(folder, spec, files)
-        # A task that was tried twice has left the file of the attempt that didn't count.
-        _remove(folder, prefix, keep=frozenset(file.path for file in files))
+            if outcome["counts"] is not None:
+                counts.update(json.loads(outcome["counts"]))
+            else:
+                file = StagedFile(outcome["path"], outcome["size"], outcome["n_rows"], outcome["stats"])
+                files[outcome["table"]].append(file)
+        for spec, folder in places:
+            _check_seen(folder, spec, files[spec.name])
+            # A task that was tried twice has left the file of the attempt that didn't count.
+            _remove(folder, prefix, keep=frozenset(file.path for file in files[spec.name]))
     except failures as error:
-        _remove(folder, prefix)
-        raise StorageError(f"Rows for table `{spec.name}` couldn't be computed by Spark: {reason(error)}") from error
+        _remove_all(places, prefix)
+        raise StorageError(f"Rows for table {what} couldn't be computed by Spark: {reason(error)}") from error
     except WarehouseError:
-        _remove(folder, prefix)
+        _remove_all(places, prefix)
         raise
-    return files
+    return Staged(files, counts)
 
 
 def _schema(spec: TableSpec, frame: DataFrame) -> pa.Schema:
@@ -114,23 +170,61 @@ def _schema(spec: TableSpec, frame: DataFrame) -> pa.Schema:
         raise CastError(f"Rows for table `{spec.name}` have a type that no table has: {reason(error)}") from error
 
 
-def _stager(folder: str, spec: TableSpec, prefix: str, make: MapBatches | None) -> MapBatches:
+def _stager(
+    places: Sequence[tuple[TableSpec, str]], prefix: str, make: Callable[[Iterator[pa.RecordBatch]], Iterator[Made]]
+) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     def stage_partition(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         outcomes: list[dict[str, object]] = []
+        counts: Counter[str] = Counter()
+        writers = {spec.name: _Writer(spec, Path(folder), prefix) for spec, folder in places}
         try:
-            for rows in _file_sized(batches if make is None else make(batches)):
-                ordered = _ordered(cast_strict(rows, spec), spec)
-                file = stage(Path(folder), ordered, prefix=prefix)
-                outcomes.append({"path": file.path, "size": file.size, "n_rows": file.n_rows, "stats": file.stats})
+            for made in make(batches):
+                counts.update(made.counts)
+                for name, rows in made.tables.items():
+                    outcomes += writers[name].add(rows)
+            outcomes += [outcome for writer in writers.values() for outcome in writer.rest()]
+            outcomes.append({"counts": json.dumps(counts)})
         except tuple(_TOLD.values()) as error:
             kind = next(name for name, known in _TOLD.items() if isinstance(error, known))
             outcomes = [{"error": str(error), "kind": kind}]
         except OSError as error:
-            message = f"A Spark worker couldn't write rows of table `{spec.name}` into `{folder}`: {error}."
+            what = " or ".join(f"table `{spec.name}` into `{folder}`" for spec, folder in places)
+            message = f"A Spark worker couldn't write rows of {what}: {error}."
             outcomes = [{"error": message, "kind": StorageError.__name__}]
         yield from pa.Table.from_pylist(outcomes, schema=_OUTCOME).to_batches()
 
     return stage_partition
+
+
+class _Writer:
+    """Writes a task's rows of one table, a file's worth at a time."""
+
+    def __init__(self, spec: TableSpec, folder: Path, prefix: str) -> None:
+        self._spec, self._folder, self._prefix = spec, folder, prefix
+        self._held: list[pa.Table] = []
+        self._n_held = 0
+
+    def add(self, rows: pa.Table) -> Iterator[dict[str, object]]:
+        """Take rows; what was written is told."""
+        self._held.append(rows)
+        self._n_held += rows.num_rows
+        if self._n_held >= ROWS_PER_FILE:
+            yield from self.rest()
+
+    def rest(self) -> Iterator[dict[str, object]]:
+        """Write what is there."""
+        if self._n_held:
+            rows = pa.concat_tables(self._held)
+            self._held, self._n_held = [], 0
+            ordered = _ordered(cast_strict(rows, self._spec), self._spec)
+            file = stage(self._folder, ordered, prefix=self._prefix)
+            yield {
+                "table": self._spec.name,
+                "path": file.path,
+                "size": file.size,
+                "n_rows": file.n_rows,
+                "stats": file.stats,
+            }
 
 
 def _ordered(rows: pa.Table, spec: TableSpec) -> pa.Table:
@@ -154,19 +248,6 @@ def _is_one(column: pa.ChunkedArray) -> bool:
     return bool(ends["min"] == ends["max"] and column.null_count in (0, len(column)))
 
 
-def _file_sized(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
-    held: list[pa.RecordBatch] = []
-    n_rows = 0
-    for batch in batches:
-        held.append(batch)
-        n_rows += batch.num_rows
-        if n_rows >= ROWS_PER_FILE:
-            yield pa.Table.from_batches(held)
-            held, n_rows = [], 0
-    if n_rows:
-        yield pa.Table.from_batches(held)
-
-
 def _check_seen(folder: Path, spec: TableSpec, files: list[StagedFile]) -> None:
     for file in files:
         path = folder / file.path
@@ -181,6 +262,11 @@ def _remove(folder: Path, prefix: str, *, keep: frozenset[str] = frozenset()) ->
     for path in folder.glob(f"{prefix}-*"):
         if path.name not in keep:
             path.unlink(missing_ok=True)
+
+
+def _remove_all(places: Sequence[tuple[TableSpec, Path]], prefix: str) -> None:
+    for _, folder in places:
+        _remove(folder, prefix)
 
 
 def _ddl(schema: pa.Schema) -> str:

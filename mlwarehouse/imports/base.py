@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from mlwarehouse.errors import InvalidInputError
 from mlwarehouse.registry.importing import SourceModel
@@ -62,7 +62,11 @@ FILE_COLUMNS: Mapping[str, str] = {
     "size_bytes": "int64",
     "changed_at": "int64",
 }
-"""Of `Batch.files`: ``path`` among the run's artifacts, and the local file that has the bytes."""
+"""Of `Batch.files`: ``path`` among the run's artifacts, and the local file that has the bytes, or what `Batch.fetch`
+reads."""
+
+Fetch = Callable[[str, BinaryIO], None]
+"""Reads a file that isn't local: what names it, and what gets the bytes. Raises `StorageError`."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +119,9 @@ class Batch:
         n_done: How much of `Source.total` this batch is.
         continued: Runs of which more points come with the next batch, series going on where they are: a run with more
             points than fit into memory. What else there is of such a run, and the run itself, comes with its last one.
+        are_distinct: That no two points of a run are alike, and that their order isn't the one in which they were
+            logged: what is new of them is told by what they are, not by how many there are.
+        fetch: Reads what the column ``file`` of `files` names; None where those are local files.
     """
 
     runs: pa.Table
@@ -125,6 +132,8 @@ class Batch:
     files: pa.Table
     n_done: int
     continued: frozenset[str] = frozenset()
+    are_distinct: bool = False
+    fetch: Fetch | None = None
 
 
 class Source(Protocol):

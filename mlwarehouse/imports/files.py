@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from typing import BinaryIO, cast
 
 import pyarrow as pa
 
-from mlwarehouse.artifacts import ArtifactStore
+from mlwarehouse.artifacts import ArtifactStore, Stored
 from mlwarehouse.errors import InvalidInputError, NotFoundError, StorageError, StoreRefusedError
-from mlwarehouse.imports.base import Oddity
+from mlwarehouse.imports.base import Fetch, Oddity
 
 COPIES = 8
 """Files that are copied at once."""
 
+IN_MEMORY = 16 << 20
+"""Larger files are held in a temporary one on their way."""
 
-def store_files(files: pa.Table, store: ArtifactStore, oddities: list[Oddity]) -> pa.Table:
+
+def store_files(files: pa.Table, store: ArtifactStore, oddities: list[Oddity], fetch: Fetch | None = None) -> pa.Table:
     """Store the bytes of files.
 
     Args:
         files: As in `Batch.files`.
         store: Where to.
         oddities: Gets those that can't be read.
+        fetch: See `Batch.fetch`.
 
     Returns:
         Rows of `artifact_events` for those that were stored, without the envelope but for ``event_at``: the time of the
@@ -34,7 +40,7 @@ def store_files(files: pa.Table, store: ArtifactStore, oddities: list[Oddity]) -
 
     def put(file: dict[str, object]) -> tuple[str, int] | Oddity:
         try:
-            stored = store.put_file(str(file["file"]))
+            stored = _fetched(store, str(file["file"]), fetch) if fetch else store.put_file(str(file["file"]))
         except StoreRefusedError:
             raise
         except (NotFoundError, InvalidInputError, StorageError) as error:
@@ -55,6 +61,14 @@ def store_files(files: pa.Table, store: ArtifactStore, oddities: list[Oddity]) -
             "event_at": pa.array([f["changed_at"] for f, _ in kept], pa.int64()),
         }
     )
+
+
+def _fetched(store: ArtifactStore, file: str, fetch: Fetch) -> Stored:
+    """Fetch a file and store it; it is held in a temporary one on its way, so that what breaks off isn't stored."""
+    with tempfile.SpooledTemporaryFile(IN_MEMORY) as held:
+        fetch(file, cast(BinaryIO, held))
+        held.seek(0)
+        return store.put_stream(cast(BinaryIO, held))
 
 
 def _kind(run_id: str, path: str, packages: set[tuple[str, str]]) -> str:

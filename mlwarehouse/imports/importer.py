@@ -160,7 +160,12 @@ class _Import:
             _without_runs(table, foreign)
             for table in (batch.runs, batch.params, batch.points, batch.tags, batch.inputs, batch.files)
         )
-        new_points = self._writer.append(METRICS, lambda r: known.new_points(points, r, self._passed))
+        new_points = self._writer.append(
+            METRICS,
+            lambda r: (
+                known.unseen_points(points, r) if batch.are_distinct else known.new_points(points, r, self._passed)
+            ),
+        )
         self._count("points", batch.points, new_points)
         self._pass(batch)
         started = runs.select(["run_id", "started_at"])
@@ -206,7 +211,7 @@ class _Import:
 
         def rows(reading: Reading | None) -> pa.Table:
             new = known.new_files(files, reading)
-            return store_files(new, store, oddities) if store is not None and self._target.writes else new
+            return store_files(new, store, oddities, batch.fetch) if store is not None and self._target.writes else new
 
         if not self._target.copies:
             self._found["artifacts"] += batch.files.num_rows

@@ -46,6 +46,7 @@ _FOREIGN_RUNS = f"""
     HAVING NOT BOOL_OR(STARTS_WITH(writer_id, '{WRITER}'))"""
 
 _SERIES = f"SELECT run_id, key, COUNT(*) AS n FROM metrics WHERE {_IMPORTED} GROUP BY run_id, key"
+_POINTS = f"SELECT run_id, key, step, value, EPOCH_US(event_at) AS event_at FROM metrics WHERE {_IMPORTED}"
 _PARAMS = f"SELECT DISTINCT run_id, key FROM param_events WHERE {_OF_RUNS}"
 _TAGS = f"""
     SELECT run_id, key, ARG_MAX(value, {_POSITION}) AS known
@@ -109,6 +110,20 @@ class Known:
                     positions[series == places[run_id] * len(codes) + codes[key]] += n
         return points.filter(pa.array(positions >= there))
 
+    def unseen_points(self, points: pa.Table, reading: Reading | None) -> pa.Table:
+        """Points that no import has written, of a source in which no two of a run are alike.
+
+        Args:
+            points: As in `Batch.points`.
+            reading: The state to look at.
+        """
+        known = self._rows(_POINTS, reading, []) if points.num_rows else None
+        if known is None or not known.num_rows:
+            return points
+        keyed = _told_apart(points).append_column("place", pa.array(np.arange(points.num_rows)))
+        new = _without(keyed, _told_apart(known), ["run_id", "key", "step", "bits", "event_at"])
+        return points.take(new.column("place").combine_chunks().sort())
+
     def new_params(self, params: pa.Table, reading: Reading | None) -> pa.Table:
         """Params that their runs don't have."""
         return _without(params, self._rows(_PARAMS, reading, ["run_id", "key"]), ["run_id", "key"])
@@ -139,6 +154,14 @@ class Known:
         if self._engine is None:
             return pa.table({name: pa.array([], pa.string()) for name in columns})
         return self._engine.query(sql, reading=reading, parameters={"run_ids": self._run_ids})
+
+
+def _told_apart(points: pa.Table) -> pa.Table:
+    """Points by what tells them apart: values as their bits, since NaN equals nothing."""
+    value = points.column("value").to_numpy()
+    bits = np.where(np.isnan(value), np.nan, value).view(np.int64)
+    texts = {name: points.column(name).cast(pa.string()) for name in ("run_id", "key")}
+    return pa.table({**texts, "step": points.column("step"), "bits": bits, "event_at": points.column("event_at")})
 
 
 def _positions(series: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

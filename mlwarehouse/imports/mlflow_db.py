@@ -1,22 +1,22 @@
-"""MLflow's database in a SQLite file, of every schema since 1.0.
+"""MLflow's database, of every schema since 1.0: in a SQLite file, or a server's.
 
 It is read a range of runs at a time, and nothing is locked in between: a server may go on writing to it.
 """
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mlwarehouse.errors import InvalidInputError
 from mlwarehouse.imports.base import LOGGED_MODEL, Batch, Oddity, SourceExperiment, SourceKind
+from mlwarehouse.imports.database import Connection, Database, SqliteDatabase
 from mlwarehouse.imports.mlflow_db_runs import Ranges, RunReader
 from mlwarehouse.imports.mlflow_places import LoggedModel, at, distinct_paths, located
-from mlwarehouse.imports.sqlite_file import Columns, has_tables, open_file, path_of
+from mlwarehouse.imports.server_database import ServerDatabase, is_address
+from mlwarehouse.imports.sqlite_file import has_tables, path_of
 from mlwarehouse.registry.importing import SourceModel, SourceVersion
 
 _NEEDED = ("experiments", "runs", "params", "metrics", "tags")
@@ -26,26 +26,27 @@ _NO_PLACE = ("trace_info", "evaluation_datasets", "webhooks", "scorers", "endpoi
 
 @dataclass
 class MlflowDatabase:
-    """A SQLite file of MLflow's. See `Source`."""
+    """A database of MLflow's. See `Source`."""
 
     place: str
+    database: Database
+    oddities: list[Oddity]
     kind: str = "mlflow-db"
     source_id: str = ""
     unit: str = "runs"
     total: int = 0
-    oddities: list[Oddity] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Look what the database has."""
-        with closing(open_file(self.place)) as database:
-            self._columns = Columns(database)
-            self.total = int(database.execute("SELECT COUNT(*) FROM runs").fetchone()[0])
+        self._columns = self.database.columns
+        with self.database.open() as connection:
+            self.total = _count(connection, "runs")
             for table in _NO_PLACE:
-                n = database.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0] if self._columns.has(table) else 0
+                n = _count(connection, table) if self._columns.has(table) else 0
                 if n:
                     self.oddities.append(Oddity("table left out", table, f"its {n:,} rows are neither runs nor models"))
-            self._logged = self._logged_models(database)
-            self._experiments = self._all_experiments(database)
+            self._logged = self._logged_models(connection)
+            self._experiments = self._all_experiments(connection)
 
     def experiments(self) -> Sequence[SourceExperiment]:
         """See `Source.experiments`."""
@@ -53,13 +54,13 @@ class MlflowDatabase:
 
     def batches(self) -> Iterator[Batch]:
         """See `Source.batches`."""
-        reader = RunReader(self._columns, self.place, self._logged, self.oddities)
-        with closing(open_file(self.place)) as database:
-            ranges = Ranges(database)
+        reader = RunReader(self.database, self._logged, self.oddities)
+        with self.database.open() as connection:
+            ranges = Ranges(connection)
         for each in ranges:
             # Opened for each: nobody waits for what is done with the batch.
-            with closing(open_file(self.place)) as database:
-                batch = reader.batch(database, each)
+            with self.database.open() as connection:
+                batch = reader.batch(connection, each)
             yield batch
 
     def models(self) -> Sequence[SourceModel]:
@@ -67,14 +68,15 @@ class MlflowDatabase:
         if not self._columns.has("registered_models"):
             return ()
         paths = {m.model_id: f"runs:/{m.run_id}/{m.path}" for models in self._logged.values() for m in models}
-        with closing(open_file(self.place)) as database:
+        with self.database.open() as connection:
             versions: dict[str, list[SourceVersion]] = {}
-            for row in self._rows(database, "model_versions"):
-                version = self._version(row, paths, self._tags(database, "model_version_tags", ("name", "version")))
+            version_tags = self._tags(connection, "model_version_tags", ("name", "version"))
+            for row in connection.table("model_versions"):
+                version = self._version(row, paths, version_tags)
                 versions.setdefault(str(row["name"]), []).append(version)
-            tags = self._tags(database, "registered_model_tags", ("name",))
+            tags = self._tags(connection, "registered_model_tags", ("name",))
             aliases: dict[str, dict[str, int]] = {}
-            for row in self._rows(database, "registered_model_aliases"):
+            for row in connection.table("registered_model_aliases"):
                 aliases.setdefault(str(row["name"]), {})[str(row["alias"])] = int(row["version"])
             return [
                 SourceModel(
@@ -86,32 +88,21 @@ class MlflowDatabase:
                     aliases=aliases.get(str(row["name"]), {}),
                     versions=sorted(versions.get(str(row["name"]), ()), key=lambda v: v.number),
                 )
-                for row in self._rows(database, "registered_models")
+                for row in connection.table("registered_models")
             ]
 
-    def _rows(self, database: sqlite3.Connection, table: str) -> list[dict[str, Any]]:
-        """All rows of a small table; none where this schema lacks it."""
-        if not self._columns.has(table):
-            return []
-        try:
-            return [dict(row) for row in database.execute(f"SELECT * FROM {table}")]
-        except sqlite3.Error as error:
-            self.oddities.append(Oddity("table unreadable", table, str(error)))
-            return []
-
-    def _tags(
-        self, database: sqlite3.Connection, table: str, of: Sequence[str]
-    ) -> dict[tuple[Any, ...], dict[str, str]]:
+    def _tags(self, connection: Connection, table: str, of: Sequence[str]) -> dict[tuple[Any, ...], dict[str, str]]:
         found: dict[tuple[Any, ...], dict[str, str]] = {}
-        for row in self._rows(database, table):
+        for row in connection.table(table):
             found.setdefault(tuple(row[name] for name in of), {})[str(row["key"])] = str(row["value"] or "")
         return found
 
-    def _all_experiments(self, database: sqlite3.Connection) -> list[SourceExperiment]:
-        tags = self._tags(database, "experiment_tags", ("experiment_id",))
-        firsts = dict(database.execute("SELECT experiment_id, MIN(start_time) FROM runs GROUP BY 1").fetchall())
+    def _all_experiments(self, connection: Connection) -> list[SourceExperiment]:
+        tags = self._tags(connection, "experiment_tags", ("experiment_id",))
+        first = "SELECT experiment_id, MIN(start_time) FROM runs GROUP BY experiment_id"
+        firsts = {row[0]: row[1] for chunk in connection.chunks(first, {}, "runs") for row in chunk}
         found = []
-        for row in self._rows(database, "experiments"):
+        for row in connection.table("experiments"):
             number = row["experiment_id"]
             described = {
                 f"{LOGGED_MODEL}{m.model_id}": m.described()
@@ -135,9 +126,9 @@ class MlflowDatabase:
             found.append(SourceExperiment(number, number, f"experiment {number}"))
         return sorted(found, key=lambda e: e.is_deleted)
 
-    def _logged_models(self, database: sqlite3.Connection) -> dict[str | None, list[LoggedModel]]:
+    def _logged_models(self, connection: Connection) -> dict[str | None, list[LoggedModel]]:
         params, tags = (
-            _by_model(self._rows(database, f"logged_model_{name}s"), f"{name}_key", f"{name}_value")
+            _by_model(connection.table(f"logged_model_{name}s"), f"{name}_key", f"{name}_value")
             for name in ("param", "tag")
         )
         models = [
@@ -150,7 +141,7 @@ class MlflowDatabase:
                 params.get(row["model_id"], {}),
                 tags.get(row["model_id"], {}),
             )
-            for row in self._rows(database, "logged_models")
+            for row in connection.table("logged_models")
         ]
         found: dict[str | None, list[LoggedModel]] = {}
         for model in distinct_paths(models):
@@ -181,12 +172,28 @@ def _by_model(rows: Sequence[Mapping[str, Any]], key: str, value: str) -> dict[s
     return found
 
 
+def _count(connection: Connection, table: str) -> int:
+    found = [row for chunk in connection.chunks(f"SELECT COUNT(*) FROM {table}", {}, table) for row in chunk]
+    return int(found[0][0]) if found else 0
+
+
+def _claims(place: str) -> bool:
+    return is_address(place) or has_tables(place, _NEEDED)
+
+
 def _open(place: str) -> MlflowDatabase:
+    if is_address(place):
+        server = ServerDatabase(place)
+        missing = [table for table in _NEEDED if not server.columns.has(table)]
+        if missing:
+            raise InvalidInputError(f"`{server.place}` isn't a database of MLflow's: it has no table `{missing[0]}`.")
+        return MlflowDatabase(server.place, server, [])
     if not has_tables(place, _NEEDED):
         raise InvalidInputError(f"`{place}` isn't a SQLite file with MLflow's tables ({', '.join(_NEEDED)}).")
-    return MlflowDatabase(str(Path(path_of(place)).resolve()))
+    path, oddities = str(Path(path_of(place)).resolve()), list[Oddity]()
+    return MlflowDatabase(path, SqliteDatabase(path, oddities), oddities)
 
 
 MLFLOW_DB = SourceKind(
-    "mlflow-db", "a SQLite file of MLflow's", claims=lambda place: has_tables(place, _NEEDED), open=_open
+    "mlflow-db", "a database of MLflow's: a SQLite file, PostgreSQL or MySQL", claims=_claims, open=_open
 )

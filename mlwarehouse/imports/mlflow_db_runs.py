@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,17 +20,14 @@ from mlwarehouse.imports.base import (
     Oddity,
     rows,
 )
+from mlwarehouse.imports.database import Connection, Database
 from mlwarehouse.imports.folders import add_files
 from mlwarehouse.imports.mlflow_places import MAX_TIME_MS, LoggedModel, at, folder_of
-from mlwarehouse.imports.sqlite_file import Columns
 
 BATCH_POINTS = 1_000_000
 """A batch has no more points, so that memory doesn't grow with the database; a run may be several."""
 
 BATCH_RUNS = 10_000
-
-FETCHED = 50_000
-"""Rows that become columns at once."""
 
 MAX_DOUBLE = np.finfo(np.float64).max
 """MLflow writes the infinities as the largest numbers there are."""
@@ -60,12 +55,12 @@ class Range:
 class Ranges:
     """All runs, in ranges."""
 
-    def __init__(self, database: sqlite3.Connection) -> None:
+    def __init__(self, connection: Connection) -> None:
         """Count the points of each run."""
-        found = database.execute("SELECT run_uuid, COUNT(*) FROM metrics GROUP BY run_uuid")
-        counts = {row[0]: row[1] for row in found}
-        runs = database.execute("SELECT run_uuid FROM runs ORDER BY run_uuid")
-        self._runs = [(row[0], counts.get(row[0], 0)) for row in runs]
+        counted = "SELECT run_uuid, COUNT(*) FROM metrics GROUP BY run_uuid"
+        counts = {row[0]: row[1] for chunk in connection.chunks(counted, {}, "metrics") for row in chunk}
+        runs = connection.chunks("SELECT run_uuid FROM runs ORDER BY run_uuid", {}, "runs")
+        self._runs = [(row[0], counts.get(row[0], 0)) for chunk in runs for row in chunk]
 
     def __iter__(self) -> Iterator[Range]:
         """In the order of run ids."""
@@ -87,89 +82,81 @@ class Ranges:
             yield Range(waiting[0], waiting[-1], len(waiting))
 
 
-def _replaced(content: bytes) -> str:
-    return content.decode("utf-8", "replace")
-
-
 class RunReader:
     """Reads ranges of runs."""
 
     def __init__(
         self,
-        columns: Columns,
-        place: str,
+        database: Database,
         logged: Mapping[str | None, Sequence[LoggedModel]],
         oddities: list[Oddity],
     ) -> None:
         """Begin.
 
         Args:
-            columns: What the schema has.
-            place: The database's file.
+            database: The database.
             logged: Logged models by run.
             oddities: Gets what isn't as it should be.
         """
-        self._columns, self._near, self._logged, self._oddities = columns, Path(place).parent, logged, oddities
-        self._last_row = 0
+        self._columns, self._near, self._logged, self._oddities = database.columns, database.near, logged, oddities
+        self._key = database.quoted("key")
+        self._row_number = database.row_number
+        self._after: dict[str, Any] = {}
 
-    def batch(self, database: sqlite3.Connection, asked: Range) -> Batch:
+    def batch(self, connection: Connection, asked: Range) -> Batch:
         """Read a range."""
-        points = self._points(database, asked)
+        points = self._points(connection, asked)
         if not asked.is_whole:
             empty = [rows(c) for c in (RUN_COLUMNS, PARAM_COLUMNS, PARAM_COLUMNS, INPUT_COLUMNS, FILE_COLUMNS)]
             runs, params, tags, inputs, files = empty
-            return Batch(runs, params, points, tags, inputs, files, 0, frozenset([asked.first]))
-        params, tags = (self._texts(database, name, asked) for name in ("params", "tags"))
-        runs, files = self._runs(database, asked, tags)
-        return Batch(runs, params, points, tags, self._inputs(database, asked), files, asked.n_runs)
+            more, are_distinct = frozenset([asked.first]), self._row_number is None
+            return Batch(runs, params, points, tags, inputs, files, 0, more, are_distinct)
+        params, tags = (self._texts(connection, name, asked) for name in ("params", "tags"))
+        runs, files = self._runs(connection, asked, tags)
+        inputs = self._inputs(connection, asked)
+        return Batch(runs, params, points, tags, inputs, files, asked.n_runs, are_distinct=self._row_number is None)
 
     def _fetched(
-        self, database: sqlite3.Connection, sql: str, values: Sequence[Any], what: str
+        self, connection: Connection, sql: str, asked: Range, what: str, values: Mapping[str, Any] | None = None
     ) -> Iterator[list[tuple[Any, ...]]]:
-        """Rows in chunks; where the file is damaged, those before."""
-        cursor = database.cursor()
-        cursor.row_factory = None
-        n = 0
-        try:
-            try:
-                cursor.execute(sql, values)
-                while chunk := cursor.fetchmany(FETCHED):
-                    n += len(chunk)
-                    yield chunk
-            except sqlite3.OperationalError as error:
-                if "decode" not in str(error):
-                    raise
-                # Once more from there, with a slower way to make text of bytes.
-                self._oddities.append(Oddity("not UTF-8", what, f"{error}; what isn't was replaced"))
-                database.text_factory = _replaced
-                cursor.execute(f"SELECT * FROM ({sql}) LIMIT -1 OFFSET {n}", values)
-                while chunk := cursor.fetchmany(FETCHED):
-                    yield chunk
-        except sqlite3.Error as error:
-            detail = f"{error}; what comes behind was left out"
-            self._oddities.append(Oddity("table unreadable", f"{what} of runs {values[0]} to {values[1]}", detail))
+        """Rows of a range in chunks."""
+        bounds = {"first": asked.first, "last": asked.last}
+        yield from connection.chunks(sql, bounds | dict(values or {}), f"{what} of runs {asked.first} to {asked.last}")
 
-    def _points(self, database: sqlite3.Connection, asked: Range) -> pa.Table:
-        is_nan = "is_nan" if self._columns.has("metrics", "is_nan") else "0"
-        step = "step" if self._columns.has("metrics", "step") else "0"
-        # By row within a run: the order in which they were logged.
+    def _points(self, connection: Connection, asked: Range) -> pa.Table:
+        has_nan, has_step = (self._columns.has("metrics", name) for name in ("is_nan", "step"))
+        step = "step" if has_step else "0"
+        value = "CASE WHEN is_nan THEN NULL ELSE value END AS number" if has_nan else "value"
+        # Within a run by row: the order in which they were logged. Where rows have no number, no two are alike.
+        order = {"row_number": self._row_number} if self._row_number else self._columns_of_order(has_nan, has_step)
+        condition, values = "run_uuid BETWEEN :first AND :last", {}
+        if asked.part and self._after:
+            names = ", ".join(order.values())
+            condition += f" AND ({names}) > ({', '.join(f':{name}' for name in order)})"
+            values = self._after
+        limit = "" if asked.is_whole and not asked.part else f"LIMIT {BATCH_POINTS}"
         sql = f"""
-            SELECT run_uuid, key, {step}, CASE WHEN {is_nan} THEN NULL ELSE value END, timestamp, rowid
+            SELECT run_uuid, {self._key}, {step}, {value}, timestamp, {", ".join(order.values())}
             FROM metrics
-            WHERE run_uuid BETWEEN ? AND ? AND rowid > ?
-            ORDER BY run_uuid, rowid
-            LIMIT ?"""
-        is_part = not asked.is_whole or asked.part > 0
-        after = self._last_row if asked.part else 0
-        values = [asked.first, asked.last, after if is_part else -(2**63), BATCH_POINTS if is_part else -1]
-        found = [self._table(chunk) for chunk in self._fetched(database, sql, values, "metrics")]
+            WHERE {condition}
+            ORDER BY run_uuid, {", ".join(order.values())}
+            {limit}"""
+        found = []
+        for chunk in self._fetched(connection, sql, asked, "metrics", values):
+            self._after = dict(zip(order, chunk[-1][5:], strict=True))
+            found.append(self._table(chunk))
         if not found:
             return rows(POINT_COLUMNS)
         return pa.concat_tables(found).unify_dictionaries().combine_chunks()
 
+    def _columns_of_order(self, has_nan: bool, has_step: bool) -> dict[str, str]:
+        """The columns by which no two rows of a run are alike, by the name of their value."""
+        names = {"key": self._key, "time": "timestamp", "step": "step", "value": "value", "is_nan": "is_nan"}
+        lacking = {name for name, is_there in (("step", has_step), ("is_nan", has_nan)) if not is_there}
+        return {name: f"metrics.{column}" for name, column in names.items() if name not in lacking}
+
     def _table(self, chunk: list[tuple[Any, ...]]) -> pa.Table:
-        run_ids, keys, steps, values, times, row_ids = zip(*chunk, strict=True)
-        self._last_row = row_ids[-1]
+        run_ids, keys, steps, values, times, *_ = zip(*chunk, strict=True)
         try:
             value = pa.array(values, pa.float64()).to_numpy(zero_copy_only=False)
             time = pa.array(times, pa.int64())
@@ -195,11 +182,11 @@ class RunReader:
     def _checked(self, chunk: list[tuple[Any, ...]]) -> pa.Table:
         """Row by row, where SQLite holds what isn't of the column's type."""
         kept = []
-        for run_id, key, step, value, time, row_id in chunk:
+        for run_id, key, step, value, time, *row in chunk:
             whole = (step, time)
             is_number = value is None or isinstance(value, int | float)
             if not is_number or not all(isinstance(v, int) for v in whole) or not 0 <= time <= MAX_TIME_MS:
-                detail = f"row {row_id} has step {step!r}, value {value!r} and time {time!r}, and was left out"
+                detail = f"row {row[0]} has step {step!r}, value {value!r} and time {time!r}, and was left out"
                 self._oddities.append(Oddity("metric row unreadable", f"run {run_id}, {key}", detail))
                 continue
             kept.append((str(run_id), str(key), step, np.nan if value is None else float(value), time))
@@ -208,18 +195,18 @@ class RunReader:
             run_ids, keys, np.array(steps, np.int64), np.array(values, np.float64), np.array(times, np.int64)
         )
 
-    def _texts(self, database: sqlite3.Connection, table: str, asked: Range) -> pa.Table:
+    def _texts(self, connection: Connection, table: str, asked: Range) -> pa.Table:
         """Params or tags."""
-        sql = f"SELECT run_uuid, key, value FROM {table} WHERE run_uuid BETWEEN ? AND ?"
+        sql = f"SELECT run_uuid, {self._key}, value FROM {table} WHERE run_uuid BETWEEN :first AND :last"
         found: dict[str, list[Any]] = {name: [] for name in PARAM_COLUMNS}
-        for chunk in self._fetched(database, sql, [asked.first, asked.last], table):
+        for chunk in self._fetched(connection, sql, asked, table):
             for run_id, key, value in chunk:
                 found["run_id"].append(run_id)
                 found["key"].append(str(key))
                 found["value"].append("" if value is None else str(value))
         return rows(PARAM_COLUMNS, found)
 
-    def _inputs(self, database: sqlite3.Connection, asked: Range) -> pa.Table:
+    def _inputs(self, connection: Connection, asked: Range) -> pa.Table:
         if not self._columns.has("inputs") or not self._columns.has("datasets"):
             return rows(INPUT_COLUMNS)
         sql = """
@@ -232,12 +219,12 @@ class RunReader:
                 datasets.dataset_source_type, datasets.dataset_source, datasets.dataset_schema, datasets.dataset_profile
             FROM inputs INNER JOIN datasets ON inputs.source_id = datasets.dataset_uuid
             WHERE
-                inputs.destination_id BETWEEN ? AND ?
+                inputs.destination_id BETWEEN :first AND :last
                 AND inputs.destination_type = 'RUN' AND inputs.source_type = 'DATASET'"""
-        found = [r for c in self._fetched(database, sql, [asked.first, asked.last], "inputs") for r in c]
+        found = [r for c in self._fetched(connection, sql, asked, "inputs") for r in c]
         return rows(INPUT_COLUMNS, {name: [row[n] for row in found] for n, name in enumerate(INPUT_COLUMNS)})
 
-    def _runs(self, database: sqlite3.Connection, asked: Range, tags: pa.Table) -> tuple[pa.Table, pa.Table]:
+    def _runs(self, connection: Connection, asked: Range, tags: pa.Table) -> tuple[pa.Table, pa.Table]:
         special = tags.filter(pc.is_in(tags.column("key"), pa.array(["mlflow.runName", "mlflow.parentRunId"])))
         tag = {(r["run_id"], r["key"]): r["value"] for r in special.to_pylist()}
         deleted = "deleted_time" if self._columns.has("runs", "deleted_time") else "NULL"
@@ -246,10 +233,10 @@ class RunReader:
                 run_uuid, experiment_id, name, user_id, status, start_time, end_time, lifecycle_stage, {deleted},
                 artifact_uri
             FROM runs
-            WHERE run_uuid BETWEEN ? AND ?"""
+            WHERE run_uuid BETWEEN :first AND :last"""
         found: dict[str, list[Any]] = {name: [] for name in RUN_COLUMNS}
         files: dict[str, list[Any]] = {name: [] for name in FILE_COLUMNS}
-        for chunk in self._fetched(database, sql, [asked.first, asked.last], "runs"):
+        for chunk in self._fetched(connection, sql, asked, "runs"):
             for run_id, experiment, name, user, status, start, end, stage, deleted_at, address in chunk:
                 began = at(start) or at(end)
                 if at(start) is None:

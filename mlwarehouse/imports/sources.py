@@ -9,6 +9,7 @@ from mlwarehouse.imports.base import Source, SourceKind
 from mlwarehouse.imports.csv_logger import CSV_LOGGER
 from mlwarehouse.imports.dvclive import DVCLIVE
 from mlwarehouse.imports.mlflow_db import MLFLOW_DB
+from mlwarehouse.imports.mlflow_server import MLFLOW_SERVER
 from mlwarehouse.imports.mlruns import MLRUNS
 from mlwarehouse.imports.neptune import NEPTUNE
 from mlwarehouse.imports.optuna import OPTUNA
@@ -16,7 +17,18 @@ from mlwarehouse.imports.tables import TABLE
 from mlwarehouse.imports.tensorboard import TENSORBOARD
 from mlwarehouse.imports.wandb import WANDB
 
-SOURCES: tuple[SourceKind, ...] = (MLFLOW_DB, OPTUNA, MLRUNS, TENSORBOARD, WANDB, NEPTUNE, DVCLIVE, CSV_LOGGER, TABLE)
+SOURCES: tuple[SourceKind, ...] = (
+    MLFLOW_SERVER,
+    MLFLOW_DB,
+    OPTUNA,
+    MLRUNS,
+    TENSORBOARD,
+    WANDB,
+    NEPTUNE,
+    DVCLIVE,
+    CSV_LOGGER,
+    TABLE,
+)
 """The kinds of sources, those first that are surest of what is theirs."""
 
 ENTRY_POINTS = "mlwarehouse.import_sources"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
@@ -16,12 +16,15 @@ _MAGIC = b"SQLite format 3\x00"
 class Columns:
     """The columns of a database's tables: schemas of different releases differ in them."""
 
-    def __init__(self, database: sqlite3.Connection) -> None:
-        """Look them up."""
-        names = [str(row[0]) for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    def __init__(self, found: sqlite3.Connection | Mapping[str, Collection[str]]) -> None:
+        """Look them up, or take those that were found."""
+        if not isinstance(found, sqlite3.Connection):
+            self._found = found
+            return
+        names = [str(row[0]) for row in found.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         quoted = {name: name.replace('"', '""') for name in names}
         self._found = {
-            name: {str(row[1]) for row in database.execute(f'PRAGMA table_info("{quoted[name]}")')} for name in names
+            name: {str(row[1]) for row in found.execute(f'PRAGMA table_info("{quoted[name]}")')} for name in names
         }
 
     def has(self, table: str, column: str | None = None) -> bool:

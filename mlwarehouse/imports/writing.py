@@ -8,7 +8,7 @@ has all that belongs to it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -31,6 +31,43 @@ _TIME = pa.timestamp("us", tz="UTC")
 
 NewRows = Callable[[Reading | None], pa.Table]
 """Finds the rows to append at a reading: a table's own columns, and ``event_at`` as microseconds or times."""
+
+
+def append_new(
+    engine: Engine,
+    spec: TableSpec,
+    new_rows: Callable[[Reading], pa.Table],
+    made: Callable[[pa.Table, int], tuple[pa.Table, Sequence[Txn]]],
+) -> int:
+    """Append what a table lacks, unless another import or merge has appended to it since that was found out.
+
+    Args:
+        engine: Appends.
+        spec: The table.
+        new_rows: Finds what is lacking at a reading; it is asked again where another one came first.
+        made: The rows to append for it, given the number of the commit among those of imports; and more transactions
+            that go with them.
+
+    Returns:
+        How many rows were added.
+
+    Raises:
+        StorageError: The commit failed; nothing was added.
+    """
+    for _ in range(MAX_TRIES):
+        version, number = engine.state(spec, COUNTER)
+        found = new_rows(Reading(versions={spec.name: version}))
+        if not found.num_rows:
+            return 0
+        # Refused where the number is taken: what was found at the version isn't all that is new any more.
+        following = Txn(COUNTER, (number or 0) + 1)
+        rows, more = made(found, following.version)
+        done = engine.append(spec, rows, txns=[following, *more])
+        if done.applied:
+            return done.n_rows
+    raise StorageError(
+        f"Other imports wrote to table `{spec.name}` {MAX_TRIES} times while this one did; run it again to go on."
+    )
 
 
 class Writer:
@@ -57,20 +94,7 @@ class Writer:
         """
         if self._engine is None or not self._writes:
             return int(new_rows(None).num_rows)
-        for _ in range(MAX_TRIES):
-            version, number = self._engine.state(spec, COUNTER)
-            found = new_rows(Reading(versions={spec.name: version}))
-            if not found.num_rows:
-                return 0
-            # Refused where the number is taken: what was found at the version isn't all that is new any more.
-            following = Txn(COUNTER, (number or 0) + 1)
-            rows = self._rows(spec, found, following.version)
-            done = self._engine.append(spec, rows, txns=[following])
-            if done.applied:
-                return done.n_rows
-        raise StorageError(
-            f"Other imports wrote to table `{spec.name}` {MAX_TRIES} times while this one did; run it again to go on."
-        )
+        return append_new(self._engine, spec, new_rows, lambda found, number: (self._rows(spec, found, number), ()))
 
     def _rows(self, spec: TableSpec, found: pa.Table, number: int) -> pa.Table:
         now = time.time_ns() // 1000

@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from mlwarehouse.artifacts import clean_path
@@ -68,6 +69,18 @@ def check_key(key: str | None, path: str) -> str:
     return key
 
 
+@lru_cache(maxsize=4096)
+def _is_plain(key: str) -> bool:
+    """Whether there is nothing to say about a key; a batch has the same few keys many times."""
+    if len(key) > KEY_LENGTH:
+        return False
+    try:
+        check_key(key, "")
+    except InvalidInputError:
+        return False
+    return True
+
+
 def check_length(what: str, value: str | None, limit: int) -> str:
     """Refuse a text that is too long; what is absent is empty."""
     if value is not None and len(value) > limit:
@@ -103,14 +116,16 @@ def check_metric(metric: Mapping[str, Any], path: str = "") -> tuple[str, float,
         InvalidInputError: It can't be one.
     """
     key, value, timestamp, step = metric["key"], metric["value"], metric["timestamp"], metric["step"] or 0
-    check_key(key, f"{path}name")
+    if not _is_plain(key):
+        check_key(key, f"{path}name")
     if timestamp < 0:
         raise said_wrong(
             f"{path}timestamp",
             timestamp,
             f": metric '{key}' (value={value}). Timestamp must be a nonnegative long (64-bit integer) ",
         )
-    check_time(f"{path}timestamp", timestamp)
+    if timestamp > MOST_TIME_MS:
+        check_time(f"{path}timestamp", timestamp)
     check_length("Metric name", key, KEY_LENGTH)
     return key, value, timestamp, step
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from mlwarehouse.errors import InvalidInputError
@@ -46,7 +47,7 @@ class Field:
     most: int | None = None
     other: str = ""
 
-    @property
+    @cached_property
     def camel(self) -> str:
         """The name in camel case."""
         first, *rest = self.name.split("_")
@@ -81,59 +82,68 @@ def said_nothing(name: str, end: str = SEE) -> InvalidInputError:
 
 
 def _read(body: Mapping[str, Any], fields: Sequence[Field], path: str) -> dict[str, Any]:
+    # A batch has thousands of fields: what is only said in an error is only made for one.
     result: dict[str, Any] = {}
     for field in fields:
-        names = [n for n in dict.fromkeys((field.name, field.camel)) if body.get(n) is not None]
-        if len(names) > 1:
-            raise InvalidInputError(f"The field `{field.name}` is given twice, as `{names[0]}` and as `{names[1]}`.")
-        value = body[names[0]] if names else body.get(field.other) if field.other else None
-        where = f"{path}{field.name}"
+        name = field.name
+        value = body.get(name)
+        if field.camel != name and (again := body.get(field.camel)) is not None:
+            if value is not None:
+                raise InvalidInputError(f"The field `{name}` is given twice, as `{name}` and as `{field.camel}`.")
+            value = again
+        if value is None and field.other:
+            value = body.get(field.other)
         if field.required and (value is None or value == ""):
-            raise said_nothing(where)
+            raise said_nothing(f"{path}{name}")
         if not field.many:
-            result[field.name] = None if value is None else _value(value, field, where)
+            result[name] = None if value is None else _value(value, field, path)
             continue
         values = [] if value is None else value
         if not isinstance(values, list):
-            raise _not_of_type(where, value)
-        result[field.name] = [_value(v, field, f"{where}[{n}]") for n, v in enumerate(values)]
+            raise _not_of_type(f"{path}{name}", value)
+        result[name] = [_value(v, field, path, f"[{n}]") for n, v in enumerate(values)]
     return result
 
 
-def _value(value: Any, field: Field, where: str) -> Any:
+def _value(value: Any, field: Field, path: str, at: str = "") -> Any:
     if field.kind == "object":
-        if not isinstance(value, Mapping):
-            raise _not_of_type(where, value)
-        return _read(value, field.of, f"{where}.") if field.of else dict(value)
-    if field.kind == "word" and isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    if field.kind in ("text", "word"):
-        # A number is no text. A byte that is no character would break the tables that it is written to.
-        if not isinstance(value, str) or not _is_unicode(value):
-            raise _not_of_type(where, value)
+        if not isinstance(value, dict):
+            raise _not_of_type(f"{path}{field.name}{at}", value)
+        return _read(value, field.of, f"{path}{field.name}{at}.") if field.of else dict(value)
+    found = _READERS[field.kind](value)
+    if found is None or (field.most is not None and found > field.most):
+        raise _not_of_type(f"{path}{field.name}{at}", value)
+    return found
+
+
+def _text(value: Any) -> str | None:
+    # A number is no text. A byte that is no character would break the tables that it is written to.
+    return value if isinstance(value, str) and _is_unicode(value) else None
+
+
+def _word(value: Any) -> str | None:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else _text(value)
+
+
+def _bool(value: Any) -> bool | None:
+    if isinstance(value, bool):
         return value
-    if field.kind == "bool":
-        if isinstance(value, bool):
-            return value
-        if value in ("true", "false"):
-            return value == "true"
-        raise _not_of_type(where, value)
-    number = _number(value, is_whole=field.kind == "int")
-    if number is None or (field.most is not None and number > field.most):
-        raise _not_of_type(where, value)
-    return number
+    return value == "true" if value in ("true", "false") else None
 
 
-def _number(value: Any, *, is_whole: bool) -> int | float | None:
-    """The number that a JSON value means; None where it means none."""
+def _int(value: Any) -> int | None:
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, str):
+        value = int(value) if re.fullmatch(r"-?[0-9]{1,19}", value) else None
+    elif isinstance(value, float):
+        value = int(value) if value.is_integer() else None
+    return value if isinstance(value, int) and value in INT64 else None
+
+
+def _float(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
-    if is_whole:
-        if isinstance(value, str):
-            value = int(value) if re.fullmatch(r"-?[0-9]{1,19}", value) else None
-        if isinstance(value, float):
-            value = int(value) if value.is_integer() else None
-        return value if value is not None and value in INT64 else None
     if isinstance(value, str):
         if value in _SPECIAL:
             return _SPECIAL[value]
@@ -145,7 +155,19 @@ def _number(value: Any, *, is_whole: bool) -> int | float | None:
         return None
 
 
+_READERS: Mapping[str, Callable[[Any], Any]] = {
+    "text": _text,
+    "word": _word,
+    "bool": _bool,
+    "int": _int,
+    "float": _float,
+}
+"""What a JSON value means as each kind; None where it means nothing."""
+
+
 def _is_unicode(text: str) -> bool:
+    if text.isascii():
+        return True
     try:
         text.encode()
     except UnicodeEncodeError:

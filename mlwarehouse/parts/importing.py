@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlwarehouse.errors import InvalidInputError, WarehouseNotFoundError, did_you_mean
+from mlwarehouse.location import MARKER
 from mlwarehouse.parts.modelling import Modelling
 
 if TYPE_CHECKING:
@@ -57,12 +58,16 @@ class Importing(Modelling):
         """
         from mlwarehouse.imports import find_source, import_from
         from mlwarehouse.imports.importer import Target
+        from mlwarehouse.imports.mlflow_server import MlflowServer
         from mlwarehouse.imports.tables import Table
+        from mlwarehouse.merging import is_parquet_export
 
         if artifacts not in ARTIFACTS:
             raise InvalidInputError(
                 f"Artifacts are `copy` or `leave`; got `{artifacts}`.{did_you_mean(artifacts, ARTIFACTS)}"
             )
+        if kind is None and (is_parquet_export(source) or Path(source, MARKER).is_file()):
+            raise InvalidInputError(f"`{source}` is a warehouse; bring it in by `mlwarehouse merge`, or `merge`.")
         opened = find_source(str(source), kind)
         if columns is not None:
             if not isinstance(opened, Table):
@@ -72,6 +77,8 @@ class Importing(Modelling):
             opened.columns = columns
             # Before anything is made.
             opened.experiments()
+        if isinstance(opened, MlflowServer):
+            opened.wants_files = artifacts == "copy"
         if not dry_run:
             self.create()
         try:

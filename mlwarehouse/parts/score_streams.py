@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlwarehouse.errors import InvalidInputError, did_you_mean
+from mlwarehouse.errors import InvalidInputError
 from mlwarehouse.parts.scoring import Predicting
 
 if TYPE_CHECKING:
@@ -27,6 +27,9 @@ class ScoringStreams(Predicting):
         dataset: str,
         checkpoint: str | Path,
         trigger: Mapping[str, Any] | None = None,
+        time: str | None = None,
+        keep: Sequence[str] | bool = (),
+        on_error: str = "raise",
         batch_rows: int | None = None,
         allow_pickle: bool = False,
         trusted_types: Sequence[str] = (),
@@ -45,6 +48,9 @@ class ScoringStreams(Predicting):
                 one, or when it is removed, it is another stream, which begins again.
             trigger: When there is a batch, as Spark's ``trigger`` takes it: ``{"availableNow": True}`` ends when all
                 that is there is scored, ``{"processingTime": "10 seconds"}`` waits between batches; None means always.
+            time: As for `score`.
+            keep: As for `score`.
+            on_error: As for `score`.
             batch_rows: As for `score`.
             allow_pickle: As for `score`.
             trusted_types: As for `score`.
@@ -54,12 +60,13 @@ class ScoringStreams(Predicting):
 
         Raises:
             NotFoundError: No model is there.
-            SignatureError: The stream's columns don't fit the model's signature, or it has none.
-            InvalidInputError: It isn't a stream, or one of Spark Connect; there is no column `key`; or the checkpoint
-                isn't a folder of this machine.
+            SignatureError: The stream's columns don't fit the model's signature.
+            InvalidInputError: It isn't a stream, or one of Spark Connect; there is no column of a name that is given;
+                or the checkpoint isn't a folder of this machine.
         """
-        from mlwarehouse.udf import spark_udf
+        from mlwarehouse.udf.score_workers import frame_schema
         from mlwarehouse.udf.shipping import is_connect
+        from mlwarehouse.udf.streaming import What
 
         if is_connect(stream.sparkSession):
             raise InvalidInputError(
@@ -69,13 +76,10 @@ class ScoringStreams(Predicting):
             raise InvalidInputError("The frame isn't a stream; `score` scores a frame.")
         if "://" in str(checkpoint):
             raise InvalidInputError(f"The checkpoint is a folder that this machine sees; got `{checkpoint}`.")
-        if key not in stream.columns:
-            raise InvalidInputError(f"There is no column `{key}` to name rows by.{did_you_mean(key, stream.columns)}")
         folder = Path(checkpoint).resolve()
         found = self.find_model(model_uri)
-        spark_udf(stream.sparkSession, found.folder, allow_pickle=allow_pickle, trusted_types=trusted_types).check(
-            stream
-        )
+        signature, schema = found.package.signature, frame_schema(stream)
+        What.of(key, time, keep, signature, schema).check(signature, schema)
         pinned = f"models:/{found.name}/{found.version}" if found.name else model_uri
 
         def score_batch(frame: DataFrame, number: int) -> None:
@@ -87,6 +91,9 @@ class ScoringStreams(Predicting):
                 key=key,
                 dataset=dataset,
                 source_id=f"stream {stream_id} batch {number}",
+                time=time,
+                keep=keep,
+                on_error=on_error,
                 batch_rows=batch_rows,
                 allow_pickle=allow_pickle,
                 trusted_types=trusted_types,

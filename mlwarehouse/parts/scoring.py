@@ -36,7 +36,7 @@ class Scored:
         source_id: Names the scoring: the same again adds nothing.
         n_rows: Predictions added; 0 when this source id had added them before.
         table_version: Version of the predictions table after it.
-        n_scored: Rows that were scored; 0 when they had been before; None where Spark did it.
+        n_scored: Rows that were scored; 0 when they had been before.
         n_lacking: How many of them lack a value that the model requires: their predictions are null.
         n_failed: How many of them the model failed on, with `on_error="null"`: theirs are null, too.
     """
@@ -46,9 +46,9 @@ class Scored:
     source_id: str
     n_rows: int
     table_version: int
-    n_scored: int | None = None
-    n_lacking: int | None = None
-    n_failed: int | None = None
+    n_scored: int
+    n_lacking: int
+    n_failed: int
 
 
 class Predicting(SparkScoring, Labelling):
@@ -113,6 +113,7 @@ class Predicting(SparkScoring, Labelling):
             InvalidInputError: The data, engine or another argument can't be meant, or rows lack a key or time.
         """
         from mlwarehouse.udf.bad_rows import ON_ERROR
+        from mlwarehouse.udf.streaming import Tally
 
         choices = [choice for choice in ON_ERROR if choice != "return"]
         if on_error not in choices:
@@ -129,13 +130,17 @@ class Predicting(SparkScoring, Labelling):
         found = self.find_model(model_uri)
         pinned = f"models:/{found.name}/{found.version}" if found.name else model_uri
         if by_spark or type(data).__module__.startswith("pyspark."):
-            if time is not None or keep or on_error != "raise":
-                raise InvalidInputError("`time`, `keep` and `on_error` are of the embedded engine; leave them out.")
+            from mlwarehouse.models import known_types
             from mlwarehouse.udf.shipping import Calling
 
-            calling = Calling(allow_pickle, tuple(trusted_types), batch_rows)
-            scoring, appended = self.score_on_spark(data, found, dataset, key, calling, source_id, at, engine)
-            return Scored(pinned, dataset, scoring.source_id, appended.n_rows, appended.version)
+            calling = Calling(
+                allow_pickle, known_types(trusted_types), batch_rows, "null" if on_error == "null" else "raise"
+            )
+            taken = key, time, keep
+            scoring, appended, n = self.score_on_spark(data, found, dataset, taken, calling, source_id, at, engine)
+            # Of what was added before, nothing is known here.
+            tally = Tally(**n) if appended.applied else Tally()
+            return _scored(pinned, scoring, appended, tally)
         self.place(create=True)
         rows = scorable(self, data, at)
 
@@ -203,29 +208,20 @@ class Predicting(SparkScoring, Labelling):
         from mlwarehouse.engines.base import Appended
         from mlwarehouse.query.progress import shown
         from mlwarehouse.tables import PREDICTIONS
-        from mlwarehouse.udf.streaming import BATCH_ROWS, Tally, What
+        from mlwarehouse.udf.streaming import BATCH_ROWS, What
 
         tally = Tally()
         if self.engine().has_applied(PREDICTIONS, [txn_of(scoring)]):
             appended = Appended(self.engine().version(PREDICTIONS), applied=False, n_rows=0)
         else:
             predictor = load()
-            what = What(key, time, _kept(predictor, rows, keep))
+            what = What.of(key, time, keep, predictor.signature, rows.schema)
             with shown(progress) as call:
                 parts = _predicted(rows, predictor, scoring, what, batch_rows or BATCH_ROWS, on_error, tally, call)
                 appended = self._add(parts, scoring, has_inputs=bool(what.keep))
         if not appended.applied:
             tally = Tally()
-        return Scored(
-            pinned,
-            dataset,
-            scoring.source_id,
-            appended.n_rows,
-            appended.version,
-            tally.n_scored,
-            tally.n_lacking,
-            tally.n_failed,
-        )
+        return _scored(pinned, scoring, appended, tally)
 
     def _add(
         self, parts: Iterator[tuple[pa.Table, pa.Table | None]], scoring: Scoring, *, has_inputs: bool
@@ -244,14 +240,17 @@ class Predicting(SparkScoring, Labelling):
             return predictions.commit(txns)
 
 
-def _kept(predictor: Predictor, rows: Scorable, keep: Sequence[str] | bool) -> tuple[str, ...]:
-    """The columns that are kept."""
-    if not isinstance(keep, bool):
-        return tuple(dict.fromkeys(keep))
-    if keep and predictor.signature is None:
-        raise InvalidInputError("The model has no signature, so `keep` must list the columns.")
-    fields = predictor.signature.inputs if keep and predictor.signature is not None else ()
-    return tuple(f.name for f in fields if not f.dims and f.name in rows.schema.names)
+def _scored(model_uri: str, scoring: Scoring, appended: Appended, tally: Tally) -> Scored:
+    return Scored(
+        model_uri,
+        scoring.dataset,
+        scoring.source_id,
+        appended.n_rows,
+        appended.version,
+        tally.n_scored,
+        tally.n_lacking,
+        tally.n_failed,
+    )
 
 
 def _predicted(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import uuid
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mlwarehouse.errors import InvalidInputError, NotFoundError
 from mlwarehouse.parts.packaging import FoundModel
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from mlwarehouse.udf.shipping import Calling
 
 
+Taken: TypeAlias = "tuple[str, str | None, Sequence[str] | bool]"
+"""The column that names rows, the one that says when they happened, and those that are kept."""
+
+
 class SparkScoring(SparkFunctions):
     """Predictions as rows, made by Spark."""
 
@@ -29,12 +34,12 @@ class SparkScoring(SparkFunctions):
         data: Any,
         found: FoundModel,
         dataset: str,
-        key: str,
+        taken: Taken,
         calling: Calling,
         source_id: str | None,
         at: Any,
         engine: str | SparkSession,
-    ) -> tuple[Scoring, Appended]:
+    ) -> tuple[Scoring, Appended, Mapping[str, int]]:
         """Score a Spark frame, a path, or a question, see `Predicting.score`.
 
         The workers read a Parquet file, or a Delta table whose files hold its rows as they are, by themselves; all else
@@ -44,51 +49,51 @@ class SparkScoring(SparkFunctions):
             data: What is scored.
             found: The model.
             dataset: As for `score`.
-            key: As for `score`.
+            taken: What `score` was told to take of the rows: `key`, `time` and `keep`.
             calling: How workers load and call the model.
             source_id: As for `score`.
             at: As for `score`.
             engine: As for `score`.
 
         Returns:
-            What was scored with what, and what was added.
+            What was scored with what, what was added, and how many rows were scored, lacked a value, and failed.
 
         Raises:
             WarehouseError: As for `score`.
         """
         from mlwarehouse.engines.embedded_scan import scan
-        from mlwarehouse.tables import PREDICTIONS
-        from mlwarehouse.udf import score_files, score_spark, spark_udf
+        from mlwarehouse.tables import PREDICTION_INPUTS, PREDICTIONS
+        from mlwarehouse.udf import score_files, score_frame
+        from mlwarehouse.udf.score_workers import frame_schema
         from mlwarehouse.udf.streaming import What
 
         self.place(create=True)
         self.engine()  # makes the tables that aren't there yet
         path = Path(data).resolve() if isinstance(data, str | Path) and not is_question(data) else None
-        rows: Any
         name: str | None
+        frame: Any = None
+        scanned = None
+        signature = found.package.signature
         if path is not None:
             session = self.spark_session(engine)
             name, version = str(path), _version_of(path, at)
             # A model without a signature takes all columns, whose types only Spark's own reader settles.
-            scanned = scan(path, version=version) if found.package.signature is not None else None
+            scanned = scan(path, version=version) if signature is not None else None
+            frame = _read(session, path, version) if scanned is None else None
         else:
             frame, name, version = self._frame(data, at, engine)
-            session, scanned = frame.sparkSession, None
+            session = frame.sparkSession
         state = state_of(name, version, at)
         scoring = scoring_of(found, dataset, source_id or source_id_of(state, found, dataset), name, version)
+        what = What.of(*taken, signature, frame_schema(frame) if scanned is None else scanned.schema)
+        now = dt.datetime.now(dt.UTC)
         if scanned is not None:
-            now = dt.datetime.now(dt.UTC)
-            rows = score_files(session, found.package, scanned, scoring, What(key), calling, now=now)
+            made = score_files(session, found.package, scanned, scoring, what, calling, now=now)
         else:
-            udf = spark_udf(
-                session,
-                found.folder,
-                batch_rows=calling.batch_rows,
-                allow_pickle=calling.allow_pickle,
-                trusted_types=calling.trusted_types,
-            )
-            rows = score_spark(frame if path is None else _read(session, path, version), udf, scoring, row_key=key)
-        return scoring, self.engine_of(session).append(PREDICTIONS, rows, txns=[txn_of(scoring)])
+            made = score_frame(found.package, frame, scoring, what, calling, now=now)
+        # With the predictions the scoring is done, and isn't begun again.
+        specs = [PREDICTION_INPUTS, PREDICTIONS] if what.keep else [PREDICTIONS]
+        return scoring, *self.engine_of(session).append_made(specs, made, txns=[txn_of(scoring)])
 
     def _frame(self, data: Any, at: Any, engine: str | SparkSession) -> tuple[Any, str | None, int | None]:
         """A Spark frame, or a question as one, with its name and version."""

@@ -20,6 +20,7 @@ from mlwarehouse.registry.hooked import Hooked
 from mlwarehouse.registry.importing import Brought, SourceModel, import_models
 from mlwarehouse.registry.ledger import Ledger
 from mlwarehouse.registry.looking import Looking
+from mlwarehouse.registry.merging import Ask, Merged, merge_models
 from mlwarehouse.registry.policies import Actor
 
 
@@ -179,6 +180,20 @@ class Registry(Governed, Hooked, Commented, Looking):
             return expected
         work = partial(import_models, self._ledger, models, source_id=source_id, writes=True)
         return self._ledger.bulk("import", f"models:/ of {source_id}", {"source_id": source_id}, work)
+
+    def merge_models(self, ask: Ask, *, warehouse: str, writes: bool = True) -> Merged:
+        """Bring models of another warehouse; see `mlwarehouse.registry.merging.merge_models`.
+
+        Args:
+            ask: Answers questions about the other warehouse.
+            warehouse: Its address, for `audit`.
+            writes: False only says what would come.
+        """
+        expected = merge_models(self._ledger, ask, writes=False)
+        if not expected.models or not writes:
+            return expected
+        work = partial(merge_models, self._ledger, ask, writes=True)
+        return self._ledger.bulk("merge", f"models:/ of {warehouse}", {"warehouse": warehouse}, work)
 
     def set_model_alias(
         self,

@@ -4,7 +4,8 @@ from mlwarehouse.server.api import Limits
 from mlwarehouse.server.app import create_app
 from mlwarehouse.server.mlflow_ui import find_page
 from mlwarehouse.server.observing import write_line
+from mlwarehouse.server.oidc import LogInSettings
 from mlwarehouse.server.options import DASHBOARDS, Options
 from mlwarehouse.server.serving import serve
 
-__all__ = ["DASHBOARDS", "Limits", "Options", "create_app", "find_page", "serve", "write_line"]
+__all__ = ["DASHBOARDS", "Limits", "LogInSettings", "Options", "create_app", "find_page", "serve", "write_line"]

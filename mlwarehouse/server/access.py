@@ -21,6 +21,9 @@ READS_ALL: tuple[Need, ...] = (Need("reader"),)
 NEEDS: Mapping[str, tuple[Need, ...]] = {
     "GET /health": PUBLIC,
     "GET /version": PUBLIC,
+    "GET /login": PUBLIC,
+    "GET /login/callback": PUBLIC,
+    "GET /logout": PUBLIC,
     **{
         f"{method} /{prefix}/2.0/mlflow-artifacts/artifacts{rest}": needs
         for prefix in ("api", "ajax-api")

@@ -20,6 +20,7 @@ from mlwarehouse.errors import PermissionDeniedError
 from mlwarehouse.mlflow_api import MlflowStore
 from mlwarehouse.server.limits import Buckets
 from mlwarehouse.server.observing import REQUEST_ID
+from mlwarehouse.server.oidc import LogIn, Person
 from mlwarehouse.server.things import said_of, things_of
 
 NOBODY = Principal("(nobody)")
@@ -68,11 +69,13 @@ class Admission:
         store: What is served.
         access: Who may do what; None where everybody may do everything.
         limits: How often.
+        log_in: The log-in of people; None where there is none.
     """
 
     store: MlflowStore
     access: Access | None
     limits: Limits
+    log_in: LogIn | None = None
     _unnamed: Buckets = field(default_factory=lambda: Buckets(UNNAMED_PER_S, UNNAMED_AT_ONCE))
     _untold: int = 0
     _logged: dict[tuple[str, str], float] = field(default_factory=dict)
@@ -82,15 +85,22 @@ class Admission:
 
         Raises:
             StorageError: That can't be looked up just now.
+            PermissionDeniedError: A log-in vouches for them, and doesn't say who they are.
         """
         assert self.access is not None
-        token = token_in(Headers(scope=scope))
-        if token is None:
+        token, person = token_in(Headers(scope=scope)), None
+        if self.log_in is not None and token is None:
+            person = _by_browser(scope.get("session", {}), self.log_in.now())
+        elif self.log_in is not None and token is not None and token.count(".") == 2:
+            person = await self.log_in.bearer(token)
+        if person is None and token is None:
             return None
         state = self.access.glance()
         if state is None:
             state = await run_in_threadpool(self.access.state, is_fresh=False)
-        return state.known_by(token, self.access.now())
+        if person is not None:
+            return state.person(person.name, person.groups)
+        return state.known_by(token or "", self.access.now())
 
     def write(
         self, scope: MutableMapping[str, Any], who: Principal, action: str, on: str, refused: str | None = None
@@ -185,6 +195,13 @@ def token_in(headers: Headers) -> str | None:
     except (binascii.Error, UnicodeDecodeError):
         return ""
     return password
+
+
+def _by_browser(session: Mapping[str, Any], now: float) -> Person | None:
+    """Who is logged in with a browser; the session is what this server wrote into a signed cookie."""
+    if not session.get("name") or now >= session["until"]:
+        return None
+    return Person(session["name"], tuple(session["groups"]))
 
 
 def _action(scope: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
+from starlette.middleware.sessions import SessionMiddleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
@@ -26,9 +27,11 @@ from mlwarehouse.server.calling import answered
 from mlwarehouse.server.dashboards import dashboard_routes
 from mlwarehouse.server.files import ROUTES
 from mlwarehouse.server.limits import Buckets
+from mlwarehouse.server.log_in import ROUTES as LOG_IN
 from mlwarehouse.server.measures import Measures
 from mlwarehouse.server.mlflow_ui import page_routes
 from mlwarehouse.server.observing import ANYTHING, Observed, note
+from mlwarehouse.server.oidc import SESSION_S, LogIn, session_key
 from mlwarehouse.server.openapi import ROUTES as OPENAPI
 from mlwarehouse.server.options import Options
 from mlwarehouse.server.shield import Shield
@@ -55,6 +58,7 @@ def create_app(
     rate_limit: float = 0,
     has_tls: bool = False,
     options: Options | None = None,
+    log_in: LogIn | None = None,
 ) -> FastAPI:
     """The application.
 
@@ -65,6 +69,7 @@ def create_app(
         rate_limit: Requests a second of each user, five times as many at once; 0 for as many as come.
         has_tls: Whether it is served by TLS.
         options: What else it does.
+        log_in: The log-in of people; None where they bring tokens like programs.
     """
     options = options or Options()
 
@@ -92,13 +97,23 @@ def create_app(
                 *(page_routes(options.mlflow_page) if options.mlflow_page is not None else ()),
                 *(dashboard_routes(options.dashboards) if options.dashboards is not None else ()),
                 *OPENAPI,
+                *LOG_IN,
                 Route(ANYTHING, _call, methods=METHODS),
             ]
         ),
     )
     application.state.store = store
     limits = Limits(Buckets(rate_limit, 5 * rate_limit), Buckets(STRANGERS_PER_S, STRANGERS_AT_ONCE))
-    application.state.admission = Admission(store, access, limits)
+    application.state.admission = Admission(store, access, limits, log_in)
+    if log_in is not None:
+        application.add_middleware(
+            SessionMiddleware,
+            secret_key=session_key(store.recorder.folder.path),
+            session_cookie="__Host-mlwarehouse" if log_in.is_by_tls else "mlwarehouse",
+            max_age=SESSION_S,
+            same_site="lax",
+            https_only=log_in.is_by_tls,
+        )
     application.add_middleware(Shield, hosts=hosts, has_tls=has_tls)
     measures = application.state.measures = Measures(store.warehouse if store is not None else None)
     # Added last, it stands before all others.

@@ -15,6 +15,7 @@ from mlwarehouse.access import EVERYTHING, Need, Principal, acting_as
 from mlwarehouse.errors import WarehouseError
 from mlwarehouse.server.admission import NOBODY, Admission, changes, is_pending, require, token_in
 from mlwarehouse.server.answers import LOGGER, refuse, refuse_error
+from mlwarehouse.server.log_in import invitation
 
 CHALLENGE = 'Bearer realm="mlwarehouse", Basic realm="mlwarehouse", charset="UTF-8"'
 
@@ -67,7 +68,10 @@ class Gate:
             return _too_often(wait)
         action = f"{scope['method']} {self._path if '{rest' not in self._path else scope['path']}"
         if who is None:
-            given = token_in(Headers(scope=scope)) is not None
+            headers = Headers(scope=scope)
+            given = token_in(headers) is not None
+            if admission.log_in is not None and not given and _is_page(scope["method"], headers):
+                return invitation(scope["path"])
             why = (
                 "The token isn't known, or doesn't hold any more."
                 if given
@@ -87,6 +91,11 @@ class Gate:
         if changes(needs) and not any(need.field for need in needs):
             await run_in_threadpool(_written, admission, scope, who, action, None)
         return who
+
+
+def _is_page(method: str, headers: Headers) -> bool:
+    """Whether a person opens a page in a browser, who can be sent to log in."""
+    return method == "GET" and "text/html" in headers.get("accept", "")
 
 
 def _written(admission: Admission, scope: Scope, who: Principal, action: str, refused: str | None) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from urllib.parse import urlsplit
 
 import uvicorn
 from fastapi import FastAPI
@@ -16,6 +17,7 @@ from fastapi import FastAPI
 from mlwarehouse.errors import ConflictError, InvalidInputError, WarehouseNotFoundError
 from mlwarehouse.mlflow_api import MlflowStore
 from mlwarehouse.server.app import create_app
+from mlwarehouse.server.oidc import LogIn, LogInSettings
 from mlwarehouse.server.options import Options
 from mlwarehouse.server.tls import tls_options
 from mlwarehouse.warehouse import Warehouse
@@ -50,6 +52,7 @@ def serve(
     options: Options | None = None,
     tls: tuple[Path, Path] | None = None,
     rate_limit: float = RATE_LIMIT,
+    log_in: LogInSettings | None = None,
     tell: Callable[[str], None],
 ) -> None:
     """Serve a warehouse until the process is told to end; then end the calls that are under way.
@@ -67,6 +70,7 @@ def serve(
         tls: The files of the certificate, with those between it and the authority's, and of its key, both as PEM;
             None serves without TLS.
         rate_limit: Requests a second of each user, five times as many at once; 0 for as many as come.
+        log_in: The log-in of people, who then needn't bring tokens; everybody must say who they are.
         tell: Called with the server's address when it can be asked.
 
     Raises:
@@ -75,9 +79,14 @@ def serve(
         ConflictError: Another server of this machine serves the warehouse.
         StorageError: The warehouse can't be written.
     """
-    asks = not _is_loopback(host) if auth is None else auth
+    if log_in is not None and auth is False:
+        raise InvalidInputError(
+            "Where nobody is asked who they are, nobody logs in; leave --no-auth or the log-in out."
+        )
+    asks = auth or log_in is not None or (auth is None and not _is_loopback(host))
+    people = None if log_in is None else LogIn(log_in)
     if asks:
-        _need_admin(warehouse, host)
+        _need_admin(warehouse, host, by_log_in=people is not None)
     of_tls = {} if tls is None else tls_options(*tls)
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -91,7 +100,8 @@ def serve(
     # What a browser sends by itself it sends to the name that it was given it for: where everybody says who they are,
     # a page that makes its own name mean this machine gets nowhere.
     is_named = allowed_hosts or _is_loopback(host)
-    names = (*allowed_hosts, *LOOPBACK, host) if is_named else ()
+    public = urlsplit(log_in.public_url).hostname if log_in is not None else None
+    names = (*allowed_hosts, *LOOPBACK, host, *([public] if public else [])) if is_named else ()
     warehouse.create()
     with listening, _only_server(warehouse):
         app = create_app(
@@ -101,6 +111,7 @@ def serve(
             rate_limit=rate_limit,
             has_tls=tls is not None,
             options=options,
+            log_in=people,
         )
         # One process: its threads share what is held in memory. Its own log says what fails.
         config = uvicorn.Config(
@@ -144,11 +155,11 @@ def _only_server(warehouse: Warehouse) -> Iterator[None]:
         yield
 
 
-def _need_admin(warehouse: Warehouse, host: str) -> None:
+def _need_admin(warehouse: Warehouse, host: str, *, by_log_in: bool) -> None:
     """Refuse to ask who people are where nobody can say so."""
     access = warehouse.access
     try:
-        has_admin = access.state().has_admin(access.now(), by_log_in=False)
+        has_admin = access.state().has_admin(access.now(), by_log_in=by_log_in)
     except WarehouseNotFoundError:
         has_admin = False
     if not has_admin:

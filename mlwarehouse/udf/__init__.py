@@ -2,8 +2,8 @@
 
 from mlwarehouse.udf.bad_rows import OnError
 from mlwarehouse.udf.counting import Counts
-from mlwarehouse.udf.score import Scoring, score_spark
-from mlwarehouse.udf.score_files import score_files
+from mlwarehouse.udf.score import Scoring
+from mlwarehouse.udf.score_workers import score_files, score_frame
 from mlwarehouse.udf.spark_udf import ModelUdf, spark_udf
 
-__all__ = ["Counts", "ModelUdf", "OnError", "Scoring", "score_files", "score_spark", "spark_udf"]
+__all__ = ["Counts", "ModelUdf", "OnError", "Scoring", "score_files", "score_frame", "spark_udf"]

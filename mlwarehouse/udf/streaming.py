@@ -43,6 +43,22 @@ class What:
     time: str | None = None
     keep: tuple[str, ...] = ()
 
+    @classmethod
+    def of(
+        cls, key: str, time: str | None, keep: Sequence[str] | bool, signature: Signature | None, schema: pa.Schema
+    ) -> What:
+        """What `score` is told, of a table.
+
+        Raises:
+            InvalidInputError: `keep` is True, and the model has no signature.
+        """
+        if not isinstance(keep, bool):
+            return cls(key, time, tuple(dict.fromkeys(keep)))
+        if keep and signature is None:
+            raise InvalidInputError("The model has no signature, so `keep` must list the columns.")
+        fields = signature.inputs if keep and signature is not None else ()
+        return cls(key, time, tuple(f.name for f in fields if not f.dims and f.name in schema.names))
+
     def columns(self, signature: Signature | None, schema: pa.Schema) -> list[str] | None:
         """The columns that are needed of a table; None where a model without a signature takes all.
 
@@ -106,6 +122,7 @@ def score_batches(
     batch_rows: int = BATCH_ROWS,
     size: BatchSize | None = None,
     on_error: OnError = "raise",
+    first: int = 0,
 ) -> Iterator[tuple[pa.Table, pa.Table | None]]:
     """Predict batch after batch.
 
@@ -119,6 +136,7 @@ def score_batches(
         batch_rows: At most so many rows are given to the model at once, and fewer where they are large.
         size: How many of these at once, see `try_rows`; None means all.
         on_error: What becomes of rows that the model fails on.
+        first: The number of the first row.
 
     Yields:
         Rows of `predictions`, one for each row and output, and of `prediction_inputs`, or None where nothing is kept.
@@ -136,7 +154,8 @@ def score_batches(
     outputs: pa.Schema | None = None
     for rows in rebatched(batches, batch_rows):
         keys = row_keys(rows, what.key)
-        per_row = {"row_key": keys, "writer_seq": pa.array(np.arange(tally.n_scored, tally.n_scored + rows.num_rows))}
+        number = first + tally.n_scored
+        per_row = {"row_key": keys, "writer_seq": pa.array(np.arange(number, number + rows.num_rows))}
         if what.time is not None:
             per_row["event_at"] = row_times(rows, what.time)
         given = rows if predictor.signature is not None else rows.drop_columns([what.key])

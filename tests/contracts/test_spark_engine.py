@@ -101,6 +101,7 @@ def test_a_question_leaves_no_view_in_the_session(spark, engine, rows, probe):
 
 
 CONNECT = """
+import datetime as dt
 import sys, pathlib
 import pyarrow as pa
 from pyspark.sql import Observation, functions as F
@@ -110,9 +111,11 @@ from mlwarehouse.engines.spark_catalog import register, unregister
 from mlwarehouse.engines.spark_session import build_session
 from mlwarehouse.engines.spark_thrift import ThriftServer
 from mlwarehouse.errors import CastError, InvalidInputError, NotFoundError, SqlError, StorageError
-from mlwarehouse.models import Field, Signature, save_model
+from mlwarehouse.models import Field, Signature, read_package, save_model
 from mlwarehouse.tables import METRICS, PREDICTIONS, TABLES
-from mlwarehouse.udf import Scoring, score_spark, spark_udf
+from mlwarehouse.udf import Scoring, score_frame, spark_udf
+from mlwarehouse.udf.shipping import Calling
+from mlwarehouse.udf.streaming import What
 import torch
 
 PICKY = '''
@@ -179,10 +182,13 @@ with torch.no_grad():
     model.weight.fill_(2.0)
     model.bias.fill_(1.0)
 save_model(root / "m", model, init_args={"in_features": 1, "out_features": 1}, signature=signature)
-udf = spark_udf(spark, root / "m")
-udf = spark_udf(spark, root / "m")
-scored = score_spark(points, udf, Scoring("job", "points"), row_key="step")
-assert engine.append(PREDICTIONS, scored, txns=[Txn("job", 1)]).n_rows == 10
+for _ in range(2):
+    udf = spark_udf(spark, root / "m")
+assert points.select(udf("value").alias("p")).count() == 10
+now = dt.datetime.now(dt.UTC)
+scored = score_frame(read_package(root / "m"), points, Scoring("job", "points"), What("step"), Calling(), now=now)
+added, counts = engine.append_made([PREDICTIONS], scored, txns=[Txn("job", 1)])
+assert (added.n_rows, counts["n_scored"]) == (10, 10)
 assert engine.query("SELECT sum(value) AS s FROM predictions").to_pylist() == [{"s": 100.0}]
 
 (root / "picky_model.py").write_text(PICKY)

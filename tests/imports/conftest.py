@@ -8,6 +8,8 @@ import pytest
 
 from mlwarehouse import Warehouse
 
+from .mlflow_http import served
+
 
 @pytest.fixture(scope="session")
 def trial_data() -> Path:
@@ -16,6 +18,13 @@ def trial_data() -> Path:
     if not place:
         pytest.skip("MLWAREHOUSE_TRIAL_DATA names no folder")
     return Path(place)
+
+
+@pytest.fixture(scope="session")
+def mlflow_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server of MLflow's, which the tests of this folder share."""
+    with served(tmp_path_factory.mktemp("mlflow-server")) as address:
+        yield address
 
 
 @pytest.fixture

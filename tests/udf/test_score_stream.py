@@ -23,7 +23,7 @@ from mlwarehouse.engines.spark_session import build_session
 
 root, model = sys.argv[1:]
 spark = build_session(master="local[2]")
-append, done = SparkEngine.append, []
+append, done = SparkEngine.append_made, []
 
 def append_and_die(*arguments, **more):
     outcome = append(*arguments, **more)
@@ -33,7 +33,7 @@ def append_and_die(*arguments, **more):
         os.kill(os.getpid(), signal.SIGKILL)
     return outcome
 
-SparkEngine.append = append_and_die
+SparkEngine.append_made = append_and_die
 stream = spark.readStream.schema("id string, a double, b double").option("maxFilesPerTrigger", 1).parquet(root + "/in")
 warehouse = Warehouse(root + "/wh", committer="off", capture_code=False)
 warehouse.score_stream(stream, model, key="id", dataset="live", checkpoint=root + "/checkpoint").awaitTermination()

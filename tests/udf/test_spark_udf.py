@@ -11,7 +11,9 @@ from mlwarehouse.engines.base import Txn
 from mlwarehouse.engines.spark import SparkEngine
 from mlwarehouse.errors import InvalidInputError, SignatureError
 from mlwarehouse.tables import PREDICTIONS
-from mlwarehouse.udf import Scoring, score_spark, spark_udf
+from mlwarehouse.udf import Scoring, score_frame, spark_udf
+from mlwarehouse.udf.shipping import Calling
+from mlwarehouse.udf.streaming import What
 from tests.udf.local import scored
 
 pytestmark = pytest.mark.spark
@@ -102,11 +104,9 @@ def test_what_does_not_fit_is_refused_on_the_driver(spark, houses, linear):
     with pytest.raises(SignatureError, match="Column `a` is string"):
         udf.check(houses.withColumn("a", houses.id))
     with pytest.raises(SignatureError, match="needs a column `b`"):
-        score_spark(houses.drop("b"), udf, SCORING, row_key="id")
+        udf.check(houses.drop("b"))
     with pytest.raises(SignatureError, match="takes 2 columns"):
         udf("a", "b", "id")
-    with pytest.raises(InvalidInputError, match=r"no column `ids`.*Did you mean `id`"):
-        score_spark(houses, udf, SCORING, row_key="ids")
     with pytest.raises(InvalidInputError, match="`doubl` isn't a type"):
         spark_udf(spark, linear.folder, result_type="doubl")
     with pytest.raises(InvalidInputError, match="at least one row"):
@@ -121,7 +121,7 @@ def test_a_wrong_type_that_only_a_worker_sees_is_named(spark, houses, linear):
 
 
 @pytest.mark.parametrize("package", ["linear", "labels"])
-def test_spark_and_this_machine_predict_the_same_rows(spark, request, package):
+def test_spark_and_this_machine_predict_the_same_rows(spark, request, package, tmp_path):
     model = request.getfixturevalue(package)
     columns = {
         "linear": ([("x", 1.0, 0.5), ("y", None, 1.0), ("z", 3.0, -2.0)], "id string, a double, b double"),
@@ -129,20 +129,24 @@ def test_spark_and_this_machine_predict_the_same_rows(spark, request, package):
     }[package]
     frame = spark.createDataFrame(*columns)
     local = scored(frame.toPandas(), model, scoring=SCORING).cast(PREDICTIONS.arrow_schema())
-    remote = score_spark(frame, spark_udf(spark, model.folder), SCORING, row_key="id", now=NOON).toArrow()
+    engine = SparkEngine(spark, tmp_path / "tables")
+    engine.create_tables([PREDICTIONS])
+    engine.append_made([PREDICTIONS], score_frame(model, frame, SCORING, What("id"), Calling(), now=NOON))
+    remote = engine.query("SELECT * FROM predictions")
     order = [("row_key", "ascending"), ("output", "ascending")]
     shared = [name for name in PREDICTIONS.arrow_schema().names if name not in ("writer_seq", "latency_us")]
     assert remote.select(shared).sort_by(order).to_pylist() == local.select(shared).sort_by(order).to_pylist()
 
 
-def test_a_scoring_is_committed_once_and_each_row_predicted_once(spark, houses, labels, tmp_path, capfd):
+def test_a_scoring_is_committed_once_and_each_row_predicted_once(spark, labels, tmp_path):
     engine = SparkEngine(spark, tmp_path / "tables")
     engine.create_tables([PREDICTIONS])
     texts = spark.createDataFrame([(str(i), "ab" * i) for i in range(50)], "id string, text string").repartition(3)
-    scored = score_spark(texts, spark_udf(spark, labels.folder), SCORING, row_key="id")
+    made = score_frame(labels, texts, SCORING, What("id"), Calling(), now=NOON)
     for applied in (True, False):
-        outcome = engine.append(PREDICTIONS, scored, txns=[Txn(SCORING.source_id, 1)])
+        outcome, counts = engine.append_made([PREDICTIONS], made, txns=[Txn(SCORING.source_id, 1)])
         assert (outcome.applied, outcome.n_rows) == (applied, 200 if applied else 0)
+        assert counts.get("n_scored", 0) == (50 if applied else 0)
     answer = engine.query(
         "SELECT count(*) AS n, count(DISTINCT row_key) AS keys, count(DISTINCT writer_seq) AS seqs, "
         "sum(value) AS total FROM predictions"
@@ -151,6 +155,3 @@ def test_a_scoring_is_committed_once_and_each_row_predicted_once(spark, houses, 
     assert answer.to_pylist() == [
         {"n": 200, "keys": 50, "seqs": 50, "total": float(sum(2 * i for i in range(50)) + 48)}
     ]
-    capfd.readouterr()
-    scored.explain()
-    assert capfd.readouterr().out.count("ArrowEvalPython") == 1

@@ -6,6 +6,7 @@ import datetime as dt
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable, write_deltalake
@@ -13,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlwarehouse import Warehouse
-from mlwarehouse.engines import embedded_scan
+from mlwarehouse.engines import embedded_commit, embedded_scan
 from mlwarehouse.engines.base import Txn
 from mlwarehouse.engines.embedded_scan import Piece, scan, spread
 from mlwarehouse.engines.spark import SparkEngine
-from mlwarehouse.errors import InvalidInputError, ModelError, NotFoundError, SignatureError
+from mlwarehouse.errors import InvalidInputError, ModelError, NotFoundError, SignatureError, StorageError
 from mlwarehouse.tables import PREDICTIONS
 from mlwarehouse.udf import Scoring, score_files
 from mlwarehouse.udf.shipping import Calling
@@ -127,8 +128,9 @@ def test_workers_predict_what_this_machine_predicts_and_it_is_committed_once(spa
     assert scanned is not None
     made = score_files(spark, linear, scanned, SCORING, What("id"), Calling(), now=NOON)
     for applied in (True, False):
-        outcome = engine.append(PREDICTIONS, made, txns=[Txn(SCORING.source_id, 1)])
+        outcome, counts = engine.append_made([PREDICTIONS], made, txns=[Txn(SCORING.source_id, 1)])
         assert (outcome.applied, outcome.n_rows) == (applied, 300 if applied else 0)
+        assert counts == ({"n_scored": 300, "n_lacking": 3, "n_failed": 0} if applied else {})
     found = engine.query("SELECT * FROM predictions")
     assert len(set(found.column("writer_seq").to_pylist())) == 300
     local = scored(DeltaTable(houses, version=2).to_pyarrow_table(), linear, scoring=SCORING)
@@ -154,33 +156,95 @@ def test_what_can_not_be_scored_says_why_and_leaves_no_file(spark, houses, linea
     assert bad is not None
     made = score_files(spark, picky, bad, SCORING, What("id"), Calling(), now=NOON)
     with pytest.raises(ModelError, match=r"^Row 2 of 2 .*`x` = -1"):
-        engine.append(PREDICTIONS, made)
+        engine.append_made([PREDICTIONS], made)
     pq.write_table(pa.table({"id": [1, None], "x": [1, 1]}), tmp_path / "bad.parquet")
     with pytest.raises(InvalidInputError, match="`id` is to name the rows, and 1 rows have none"):
-        engine.append(PREDICTIONS, made)
+        engine.append_made([PREDICTIONS], made)
     (tmp_path / "bad.parquet").unlink()
     with pytest.raises(InvalidInputError, match=r"worker can't read `.*bad\.parquet`: .*Driver and workers must share"):
-        engine.append(PREDICTIONS, made)
+        engine.append_made([PREDICTIONS], made)
     assert not list((tmp_path / "tables" / "predictions").glob("*.parquet"))
 
 
 @pytest.mark.spark
-def test_a_table_is_scored_alike_by_its_files_and_by_sparks_rows(spark, houses, linear, tmp_path, monkeypatch):
+def test_a_table_is_scored_alike_by_its_files_by_sparks_rows_and_without_spark(
+    spark, houses, linear, tmp_path, monkeypatch
+):
     warehouse = Warehouse(tmp_path / "wh", committer="off", capture_code=False)
     model = str(linear.folder)
-    first = warehouse.score(houses, model, key="id", dataset="by files", engine=spark, at=1)
-    assert first.n_rows == 200
-    assert warehouse.score(houses, model, key="id", dataset="by files", engine=spark, at=1).n_rows == 0
+    how = {"key": "half", "at": 1, "keep": ["town", "a"], "time": "seen"}
+    rows = DeltaTable(houses, version=1).to_pyarrow_table()
+    seen = pa.array([dt.datetime(2026, 1, 1, tzinfo=dt.UTC) + dt.timedelta(hours=i) for i in range(200)])
+    half = pc.divide(rows["id"].cast("double"), 2.0)
+    write_deltalake(houses, rows.append_column("half", half).append_column("seen", seen), mode="overwrite",
+                    schema_mode="overwrite")  # fmt: skip
+    how["at"] = 3
+    first = warehouse.score(houses, model, dataset="by files", engine=spark, **how)
+    assert (first.n_rows, first.n_scored, first.n_lacking, first.n_failed) == (200, 200, 2, 0)
+    again = warehouse.score(houses, model, dataset="by files", engine=spark, **how)
+    assert (again.n_rows, again.n_scored) == (0, 0)
+    warehouse.score(houses, model, dataset="embedded", **how)
     monkeypatch.setattr(embedded_scan, "scan", lambda *_, **__: None)
-    assert warehouse.score(houses, model, key="id", dataset="by rows", engine=spark, at=1).n_rows == 200
-    question = "SELECT row_key, value, input_version FROM predictions WHERE dataset = ? ORDER BY row_key"
-    found = [
-        warehouse.sql(question, parameters=[by], output_format="arrow").to_pylist() for by in ("by files", "by rows")
-    ]
-    assert found[0] == found[1]
-    assert found[0][0] == {"row_key": "0", "value": 1.0, "input_version": 1}
+    assert warehouse.score(houses, model, dataset="by rows", engine=spark, **how).n_scored == 200
+    predictions = "SELECT row_key, value, input_version, event_at FROM predictions WHERE dataset = ? ORDER BY row_key"
+    inputs = (
+        "SELECT row_key, feature, value, text, event_at FROM prediction_inputs WHERE dataset = ? "
+        "ORDER BY row_key, feature"
+    )
+    for question, n in ((predictions, 200), (inputs, 400)):
+        found = [
+            warehouse.sql(question, parameters=[by], output_format="arrow").to_pylist()
+            for by in ("by files", "by rows", "embedded")
+        ]
+        assert len(found[0]) == n
+        assert found[0] == found[1] == found[2]
+    with pytest.raises(InvalidInputError, match=r"no column `sen` to take the rows' times from.*Did you mean `seen`"):
+        warehouse.score(houses, model, dataset="d", engine=spark, **how | {"time": "sen"})
     with pytest.raises(NotFoundError, match="no such file or folder"):
         warehouse.score(tmp_path / "nowhere.parquet", model, key="id", dataset="d", engine=spark)
-    with pytest.raises(InvalidInputError, match="has versions 0 to 2"):
+    with pytest.raises(InvalidInputError, match="has versions 0 to 3"):
         warehouse.score(houses, model, key="id", dataset="d", engine=spark, at=9)
+    warehouse.close()
+
+
+@pytest.mark.spark
+def test_rows_that_a_model_fails_on_are_counted_and_no_other_is_lost(spark, picky, tmp_path):
+    warehouse = Warehouse(tmp_path / "wh", committer="off", capture_code=False)
+    frame = spark.createDataFrame(
+        [(i, None if i == 3 else -1 if i % 10 == 0 else i) for i in range(40)], "id int, x long"
+    )
+    done = warehouse.score(frame, str(picky.folder), key="id", dataset="d", on_error="null", keep=True)
+    assert (done.n_rows, done.n_scored, done.n_lacking, done.n_failed) == (40, 40, 1, 4)
+    question = "SELECT row_key FROM predictions WHERE value IS NULL ORDER BY CAST(row_key AS INT)"
+    assert warehouse.sql(question)["row_key"].tolist() == ["0", "3", "10", "20", "30"]
+    assert warehouse.sql("SELECT count(*) AS n, count(value) AS v FROM prediction_inputs").values.tolist() == [[40, 39]]
+    with pytest.raises(ModelError, match=r"Row \d+ of \d+ .*`x` = -1"):
+        warehouse.score(frame, str(picky.folder), key="id", dataset="e")
+    assert warehouse.sql("SELECT count(*) AS n FROM predictions")["n"][0] == 40
+    odd = frame.selectExpr("id", "x", "INTERVAL '1' MONTH AS odd")
+    with pytest.raises(InvalidInputError, match=r"Column `odd` is interval month.* Cast it or leave it out"):
+        warehouse.score(odd, str(picky.folder), key="id", dataset="e")
+    warehouse.close()
+
+
+@pytest.mark.spark
+def test_what_died_between_its_two_tables_is_done_once(spark, linear, houses, tmp_path, monkeypatch):
+    warehouse = Warehouse(tmp_path / "wh", committer="off", capture_code=False)
+    real = embedded_commit.commit
+
+    def dies(place, spec, *args, **options):
+        if spec is PREDICTIONS:
+            raise StorageError("the disk is gone")
+        return real(place, spec, *args, **options)
+
+    how = {"key": "id", "dataset": "d", "engine": spark, "keep": ["town"]}
+    with monkeypatch.context() as patched:
+        patched.setattr(embedded_commit, "commit", dies)
+        with pytest.raises(StorageError):
+            warehouse.score(houses, str(linear.folder), **how)
+    assert warehouse.score(houses, str(linear.folder), **how).n_rows == 300
+    for table in ("predictions", "prediction_inputs"):
+        assert warehouse.sql(f"SELECT count(*) AS n, count(DISTINCT row_key) AS k FROM {table}").values.tolist() == [
+            [300, 300]
+        ]
     warehouse.close()
