@@ -23,6 +23,7 @@ HANDED_OUT: tuple[str, ...] = (
     "mlwarehouse.parts.syncing.Synced",
     "mlwarehouse.parts.locked_sql.LockedSql",
     "mlwarehouse.parts.locked_sql.Answer",
+    "mlwarehouse.parts.locked_sql.AnswerStream",
     "mlwarehouse.parts.locked_sql.GrantedTable",
     "mlwarehouse.parts.packaging.LoggedModel",
     "mlwarehouse.parts.packaging.FoundModel",

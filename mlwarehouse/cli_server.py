@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
+from wsgiref.types import WSGIApplication
 
 import typer
 
@@ -28,6 +29,20 @@ def serve(
         list[str] | None,
         typer.Option("--allowed-host", help="A name under which a proxy asks the server; may repeat."),
     ] = None,
+    sql_seconds: Annotated[
+        float, typer.Option("--sql-seconds", min=0.001, help="The longest that a question in SQL may take.")
+    ] = 30.0,
+    sql_mib: Annotated[
+        int, typer.Option("--sql-mib", min=1, help="The most that an answer to one may hold, in MiB.")
+    ] = 256,
+    allow_model_code: Annotated[
+        bool, typer.Option("--allow-model-code", help="Score with models that bring code of their own.")
+    ] = False,
+    mlflow_ui: Annotated[
+        bool, typer.Option("--mlflow-ui", help="Show MLflow's web page, out of its installed package.")
+    ] = False,
+    dashboards: Annotated[bool, typer.Option("--dashboards", help="Show the dashboards, under /dashboards.")] = False,
+    request_log: Annotated[bool, typer.Option(help="Write a line of JSON for each request to standard output.")] = True,
     tls_cert: Annotated[
         Path | None, typer.Option("--tls-cert", metavar="PEM", help="The certificate's file, to serve by TLS.")
     ] = None,
@@ -60,7 +75,7 @@ def serve(
         raise InvalidInputError("TLS needs both --tls-cert and --tls-key.")
     found = Warehouse(warehouse)
     try:
-        from mlwarehouse.server import LogInSettings
+        from mlwarehouse.server import DASHBOARDS, Limits, LogInSettings, Options, find_page, write_line
         from mlwarehouse.server import serve as run
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
@@ -85,11 +100,41 @@ def serve(
         port=port,
         auth=auth,
         allowed_hosts=allowed_host or (),
+        options=Options(
+            limits=Limits(time_s=sql_seconds, answer_bytes=sql_mib << 20),
+            allow_code=allow_model_code,
+            log=write_line if request_log else None,
+            mlflow_page=find_page() if mlflow_ui else None,
+            dashboards=_dashboards(found, DASHBOARDS) if dashboards else None,
+        ),
         tls=None if tls_cert is None or tls_key is None else (tls_cert, tls_key),
         rate_limit=rate_limit,
         log_in=log_in,
-        tell=lambda address: note(f"{found.uri} for MLflow's clients at {address} (Ctrl-C ends)"),
+        tell=lambda address: _tell(found, address, DASHBOARDS if dashboards else None, "/" if mlflow_ui else None),
     )
+
+
+def _dashboards(warehouse: Warehouse, path: str) -> WSGIApplication:
+    try:
+        from mlwarehouse.dashboards.app import create_app
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(
+            f"The dashboards need `{error.name}`, which isn't installed; run `pip install mlwarehouse[dashboards]`."
+        ) from error
+    shown: WSGIApplication = create_app(warehouse, prefix=path).server
+    return shown
+
+
+def _tell(warehouse: Warehouse, address: str, dashboards: str | None, page: str | None) -> None:
+    """Say what is served, and where."""
+    note(f"{warehouse.uri} at {address} (Ctrl-C ends)")
+    note(f"  MLflow's clients  MLFLOW_TRACKING_URI={address}")
+    note(f"  own API           {address}/api/v1/openapi.json")
+    note(f"  probes            {address}/healthz /readyz /metrics")
+    if page is not None:
+        note(f"  MLflow's page     {address}{page}")
+    if dashboards is not None:
+        note(f"  dashboards        {address}{dashboards}/")
 
 
 def _secret(path: Path) -> str:

@@ -271,7 +271,7 @@ class EmbeddedEngine:
         for name in asked.question.tables & TABLES_BY_NAME.keys():
             self._attach(cursor, TABLES_BY_NAME[name], asked.reading)
         if asked.reading.now is not None:
-            cursor.execute(f"SET VARIABLE mlw_now = {_moment(asked.reading.now)}")
+            cursor.execute(f"SET VARIABLE mlw_now = {moment_text(asked.reading.now)}")
         if watch is not None and watch.progress is not None:
             # For this connection alone; what it says is asked for, never printed.
             cursor.execute("SET enable_progress_bar = true")
@@ -317,7 +317,7 @@ class EmbeddedEngine:
                 return
             _, files = self.tables.at(spec, version)
             if files:
-                where = f" WHERE recorded_at <= {_moment(reading.as_of)}" if reading.as_of is not None else ""
+                where = f" WHERE recorded_at <= {moment_text(reading.as_of)}" if reading.as_of is not None else ""
                 parts.append(f"{rows_of_files(spec, files)}{where}")
             overlay = reading.overlay.get(spec.name) if reading.as_of is None else None
         if overlay is not None and overlay.num_rows:
@@ -363,5 +363,6 @@ def _hold_all(cursor: duckdb.DuckDBPyConnection) -> None:
     cursor.execute("SET streaming_buffer_size = '1TB'")
 
 
-def _moment(when: dt.datetime) -> str:
+def moment_text(when: dt.datetime) -> str:
+    """A moment in DuckDB's SQL."""
     return f"TIMESTAMPTZ '{when.astimezone(dt.UTC).strftime('%Y-%m-%d %H:%M:%S.%f')}+00'"

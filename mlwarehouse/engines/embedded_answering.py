@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Set
-from typing import Any
+from collections.abc import Iterator, Set
+from typing import Any, BinaryIO
 
 import duckdb
 import pyarrow as pa
@@ -18,7 +18,7 @@ import pyarrow.dataset as ds
 
 from mlwarehouse.engines.allowed_sql import FUNCTIONS, OPERATORS, TABLE_FUNCTIONS, TOO_DEEP
 from mlwarehouse.engines.embedded_sql import file_list, name, said
-from mlwarehouse.engines.locked_wire import Asked, Relation
+from mlwarehouse.engines.locked_wire import Asked, Relation, write_answer, write_end
 from mlwarehouse.errors import SqlError, SqlLimitError, StorageError
 
 BATCH_ROWS = 2048
@@ -45,15 +45,13 @@ def open_database() -> duckdb.DuckDBPyConnection:
     return db
 
 
-def answer(db: duckdb.DuckDBPyConnection, asked: Asked) -> tuple[pa.Table, bool]:
+def answer(db: duckdb.DuckDBPyConnection, asked: Asked, out: BinaryIO) -> None:
     """Answer one question, with a database that then has had its day.
 
     Args:
         db: What `open_database` has opened.
         asked: The question.
-
-    Returns:
-        The rows, and whether there were more than the limit.
+        out: Where the answer is written, as its rows come.
 
     Raises:
         SqlError: The question is refused, or failed.
@@ -67,7 +65,10 @@ def answer(db: duckdb.DuckDBPyConnection, asked: Asked) -> tuple[pa.Table, bool]
     try:
         _prepare(db, asked)
         check(db, asked.text, {r.name for r in asked.relations})
-        return _rows(db.execute(asked.text, dict(asked.parameters) or None), asked)
+        reader = db.execute(asked.text, dict(asked.parameters) or None).to_arrow_reader(BATCH_ROWS)
+        rows = _Rows(reader, asked)
+        write_answer(out, iter(rows), reader.schema)
+        write_end(out, is_truncated=rows.is_truncated)
     except RecursionError as error:
         raise SqlError(TOO_DEEP) from error
     except (duckdb.Error, MemoryError, pa.ArrowException, OSError) as error:
@@ -109,29 +110,41 @@ def _attach(db: duckdb.DuckDBPyConnection, relation: Relation) -> None:
     if relation.files and relation.key is None:
         # By name: files from before a column was added lack it.
         source = f"SELECT * FROM read_parquet({file_list(relation.files)}, union_by_name = true)"
+        if relation.until_us is not None:
+            source += f" WHERE recorded_at <= make_timestamptz({relation.until_us})"
         text = f"SELECT {columns} FROM (SELECT * FROM {rows} UNION ALL BY NAME {source})"
     elif relation.files:
         dataset = ds.dataset(list(relation.files), schema=relation.rows.schema, format="parquet")
-        db.register(f"files_of_{relation.name}", dataset.filter(ds.field(relation.key).isin(relation.granted)))
+        granted = ds.field(relation.key).isin(relation.granted)
+        if relation.until_us is not None:
+            granted &= ds.field("recorded_at") <= pa.scalar(relation.until_us, pa.timestamp("us", tz="UTC"))
+        db.register(f"files_of_{relation.name}", dataset.filter(granted))
         text += f" UNION ALL SELECT {columns} FROM {files}"
     db.execute(f"CREATE TEMP VIEW {name(relation.name)} AS {text}")
 
 
-def _rows(cursor: duckdb.DuckDBPyConnection, asked: Asked) -> tuple[pa.Table, bool]:
-    reader = cursor.to_arrow_reader(BATCH_ROWS)
-    batches: list[pa.RecordBatch] = []
-    n_rows = n_bytes = 0
-    for batch in reader:
-        batches.append(batch.slice(0, asked.bounds.rows - n_rows))
-        n_bytes += batches[-1].get_total_buffer_size()
-        if n_bytes > asked.bounds.result_bytes:
-            raise SqlLimitError(
-                f"The answer has more than its {asked.bounds.result_bytes >> 20} MiB; ask for fewer columns or rows."
-            )
-        n_rows += batch.num_rows
-        if n_rows > asked.bounds.rows:
-            break
-    return pa.Table.from_batches(batches, reader.schema), n_rows > asked.bounds.rows
+class _Rows:
+    """The rows of an answer within its bounds; `is_truncated` holds once they are through."""
+
+    def __init__(self, reader: pa.RecordBatchReader, asked: Asked) -> None:
+        self._reader, self._bounds = reader, asked.bounds
+        self.is_truncated = False
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        n_rows = n_bytes = 0
+        for batch in self._reader:
+            fitting = batch.slice(0, self._bounds.rows - n_rows)
+            n_rows += batch.num_rows
+            n_bytes += fitting.get_total_buffer_size()
+            if n_bytes > self._bounds.result_bytes:
+                raise SqlLimitError(
+                    f"The answer has more than its {self._bounds.result_bytes >> 20} MiB; ask for fewer columns or "
+                    "rows."
+                )
+            yield fitting
+            if n_rows > self._bounds.rows:
+                self.is_truncated = True
+                return
 
 
 def check(db: duckdb.DuckDBPyConnection, text: str, relations: Set[str]) -> None:

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from mlwarehouse.engines.allowed_sql import TOO_DEEP
 from mlwarehouse.engines.arrays import one_array
 from mlwarehouse.engines.base import Reading
-from mlwarehouse.engines.embedded import EmbeddedEngine
+from mlwarehouse.engines.embedded import EmbeddedEngine, moment_text
 from mlwarehouse.engines.embedded_kept import PREFIX, Kept
 from mlwarehouse.engines.locked_wire import Relation
 from mlwarehouse.engines.render import Compiled, compiled
@@ -64,12 +64,12 @@ def prepare(
         SqlError: The question names something that isn't there, or is nested too deeply.
         StorageError: A table can't be read.
     """
+    unsettled = None if reading.kept is None else reading.kept.unsettled
+    now = None if reading.now is None else moment_text(reading.now)
     with within_depth(SqlError, TOO_DEEP):
-        ready = compiled(
-            question, dialect="duckdb", prefix=PREFIX, kept=None if reading.kept is None else reading.kept.unsettled
-        )
+        ready = compiled(question, dialect="duckdb", prefix=PREFIX, kept=unsettled, now=now)
         if ready.tables <= TABLES_BY_NAME.keys():
-            ready = compiled(question, dialect="duckdb", prefix=PREFIX)
+            ready = compiled(question, dialect="duckdb", prefix=PREFIX, now=now)
     scopes = None if experiment_ids is None else _scopes(engine, reading, ready, experiment_ids)
     relations = []
     for name in sorted(ready.tables):
@@ -108,13 +108,15 @@ def _event_table(engine: EmbeddedEngine, reading: Reading, name: str, scopes: Sc
     spec = TABLES_BY_NAME[name]
     _, files = engine.tables.at(spec, reading.versions.get(name))
     schema = spec.arrow_schema()
-    rows = reading.overlay.get(name)
+    rows = reading.overlay.get(name) if reading.as_of is None else None
     rows = schema.empty_table() if rows is None else rows.select(schema.names).cast(schema)
+    until_us = None if reading.as_of is None else pa.scalar(reading.as_of, pa.timestamp("us", tz="UTC")).value
     key = SCOPE.get(name)
     if scopes is None or key is None:
-        return Relation(f"{PREFIX}{name}", rows, tuple(files))
+        return Relation(f"{PREFIX}{name}", rows, tuple(files), until_us=until_us)
     granted = scopes[key]
-    return Relation(f"{PREFIX}{name}", rows.filter(pc.is_in(rows.column(key), granted)), tuple(files), key, granted)
+    rows = rows.filter(pc.is_in(rows.column(key), granted))
+    return Relation(f"{PREFIX}{name}", rows, tuple(files), key, granted, until_us)
 
 
 def _kept_table(engine: EmbeddedEngine, kept: Kept, name: str, scopes: Scopes | None) -> Relation:

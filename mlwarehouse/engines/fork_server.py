@@ -8,6 +8,7 @@ process never sees a question: it hands file descriptors on.
 from __future__ import annotations
 
 import gc
+import io
 import os
 import select
 import socket
@@ -17,7 +18,7 @@ import pyarrow as pa
 
 from mlwarehouse import sandbox
 from mlwarehouse.engines.embedded_answering import answer, open_database
-from mlwarehouse.engines.locked_wire import Asked, Bounds, Relation, read_asked, write_answer, write_failure
+from mlwarehouse.engines.locked_wire import Asked, Bounds, Relation, read_asked, write_failure
 from mlwarehouse.errors import SqlLimitError, WarehouseError
 
 if TYPE_CHECKING:
@@ -88,18 +89,17 @@ def _work(db: DuckDBPyConnection, question: int, out: int) -> None:
     bounds = asked.bounds
     limits = sandbox.Limits(bounds.memory_bytes, int(bounds.time_s * bounds.threads) + SPARE_CPU_S)
     files = [file for relation in asked.relations for file in relation.files]
-    try:
-        sandbox.shut_in(files, limits, without_landlock=asked.without_landlock)
-        said = write_answer(*answer(db, asked))
-    except WarehouseError as error:
-        said = write_failure(type(error).__name__, str(error))
-    except MemoryError:
-        said = write_failure(SqlLimitError.__name__, "The answer took more memory than the question may.")
-    except Exception as error:
-        # Not its text, which may name a file.
-        said = write_failure(WarehouseError.__name__, type(error).__name__)
     with os.fdopen(out, "wb") as target:
-        target.write(said)
+        try:
+            sandbox.shut_in(files, limits, without_landlock=asked.without_landlock)
+            answer(db, asked, target)
+        except WarehouseError as error:
+            write_failure(target, type(error).__name__, str(error))
+        except MemoryError:
+            write_failure(target, SqlLimitError.__name__, "The answer took more memory than the question may.")
+        except Exception as error:
+            # Not its text, which may name a file.
+            write_failure(target, WarehouseError.__name__, type(error).__name__)
 
 
 def _reap() -> None:
@@ -116,4 +116,4 @@ def _warm_up() -> None:
     bounds = Bounds(time_s=60, memory_bytes=256 << 20, rows=10, result_bytes=1 << 20, threads=1)
     asked = Asked("SELECT a, count(*) AS n FROM t WHERE b = $b GROUP BY a", (Relation("t", rows),), bounds, {"b": "x"})
     with open_database() as db:
-        write_answer(*answer(db, asked))
+        answer(db, asked, io.BytesIO())

@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 
@@ -18,6 +18,9 @@ _LENGTH = struct.Struct("<Q")
 
 ALIGNED = 64
 """Each part begins at a multiple of so many bytes, as Arrow wants its memory."""
+
+LONGEST_HEADER = 1 << 20
+"""Bytes of a header that are read; a message is shorter."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ class Relation:
         files: Parquet files.
         key: The column of the files whose values decide which rows are part of it; None where all are.
         granted: The values that it may have.
+        until_us: Of the files, only rows whose ``recorded_at`` is no later, in microseconds since the epoch; None for
+            all.
     """
 
     name: str
@@ -37,6 +42,7 @@ class Relation:
     files: tuple[str, ...] = ()
     key: str | None = None
     granted: pa.Array | None = None
+    until_us: int | None = None
 
 
 @dataclass(frozen=True)
@@ -96,7 +102,14 @@ def write_asked(asked: Asked) -> bytes:
             places[id(r.granted)] = place(pa.table({"granted": r.granted}))
         granted = None if r.granted is None else places[id(r.granted)]
         relations.append(
-            {"name": r.name, "rows": place(r.rows), "files": list(r.files), "key": r.key, "granted": granted}
+            {
+                "name": r.name,
+                "rows": place(r.rows),
+                "files": list(r.files),
+                "key": r.key,
+                "granted": granted,
+                "until_us": r.until_us,
+            }
         )
     try:
         parameters = place(pa.table({name: [value] for name, value in asked.parameters.items()}))
@@ -127,6 +140,7 @@ def read_asked(data: bytes) -> Asked:
             tuple(r["files"]),
             r["key"],
             None if r["granted"] is None else one_array(tables[r["granted"]].column("granted")),
+            r["until_us"],
         )
         for r in header["relations"]
     )
@@ -140,35 +154,42 @@ def read_asked(data: bytes) -> Asked:
     )
 
 
-def write_answer(rows: pa.Table, is_truncated: bool) -> bytes:
-    """An answer as bytes."""
-    return _framed({"is_truncated": is_truncated}) + as_bytes(rows)
+def write_answer(out: BinaryIO, rows: Iterator[pa.RecordBatch], schema: pa.Schema) -> None:
+    """Write an answer, batch by batch as they come; `write_end` or `write_failure` ends it."""
+    out.write(_framed({}))
+    with pa.ipc.new_stream(out, schema) as writer:
+        for batch in rows:
+            writer.write_batch(batch)
 
 
-def write_failure(kind: str, message: str) -> bytes:
-    """A failure as bytes: the name of an error's class, and what it says."""
-    return _framed({"error": kind, "message": message})
+def write_end(out: BinaryIO, *, is_truncated: bool) -> None:
+    """Write that an answer is whole, and whether there were more rows."""
+    out.write(_framed({"is_truncated": is_truncated}))
 
 
-def read_answer(data: bytes) -> tuple[dict[str, Any], pa.Table | None]:
-    """What a worker has said: header, and rows where it hasn't failed.
+def write_failure(out: BinaryIO, kind: str, message: str) -> None:
+    """Write a failure, in place of an answer or behind a part of one: an error's class by name, and what it says."""
+    out.write(_framed({"error": kind, "message": message}))
 
-    The bytes may come from a worker that a stranger has taken over, so the rows are looked at wholly.
+
+def read_header(source: BinaryIO) -> dict[str, Any]:
+    """What a worker says before or behind its rows.
+
+    The bytes may come from a worker that a stranger has taken over.
 
     Raises:
-        ValueError: It is no answer (`pa.ArrowInvalid` is one, too).
+        ValueError: It is no header.
     """
-    try:
-        header, at = _opened(data)
-        if not isinstance(header, dict):
-            raise ValueError("no header")
-        if "error" in header:
-            return {"error": str(header["error"]), "message": str(header.get("message", ""))}, None
-        table: pa.Table = pa.ipc.open_stream(pa.py_buffer(data).slice(at)).read_all()
-        table.validate(full=True)
-    except (struct.error, pa.ArrowException, RecursionError) as error:
-        raise ValueError("not an answer") from error
-    return {"is_truncated": bool(header.get("is_truncated"))}, table
+    length = source.read(_LENGTH.size)
+    size = _LENGTH.unpack(length)[0] if len(length) == _LENGTH.size else LONGEST_HEADER + 1
+    if size > LONGEST_HEADER:
+        raise ValueError("no header")
+    text = source.read(size)
+    source.read(-(_LENGTH.size + size) % ALIGNED)
+    header = json.loads(text)
+    if not isinstance(header, dict):
+        raise ValueError("no header")
+    return header
 
 
 def as_bytes(table: pa.Table) -> bytes:

@@ -28,7 +28,7 @@ class Cancel:
         """Nothing is cancelled yet."""
         self._lock = threading.Lock()
         self._is_cancelled = False
-        self._waiting: list[threading.Event] = []
+        self._told: list[Callable[[], None]] = []
 
     @property
     def is_cancelled(self) -> bool:
@@ -39,20 +39,21 @@ class Cancel:
         """End the questions that have it, and let none that comes later begin."""
         with self._lock:
             self._is_cancelled = True
-            for event in self._waiting:
-                event.set()
+            for tell in self._told:
+                tell()
 
     @contextlib.contextmanager
-    def _wakes(self, event: threading.Event) -> Iterator[None]:
+    def tells(self, tell: Callable[[], None]) -> Iterator[None]:
+        """Call a function, which must be quick, when it is cancelled, at once where it was; while the block lasts."""
         with self._lock:
-            self._waiting.append(event)
+            self._told.append(tell)
             if self._is_cancelled:
-                event.set()
+                tell()
         try:
             yield
         finally:
             with self._lock:
-                self._waiting.remove(event)
+                self._told.remove(tell)
 
 
 @dataclass(frozen=True)
@@ -183,7 +184,7 @@ def answered(work: Callable[[Running], T], watch: Watch | None = None) -> T:
 
     thread = threading.Thread(target=helper, name="mlwarehouse-question", daemon=True)
     try:
-        with watch.cancel._wakes(wake) if watch.cancel is not None else contextlib.nullcontext():
+        with watch.cancel.tells(wake.set) if watch.cancel is not None else contextlib.nullcontext():
             thread.start()
             _wait(running, watch, wake, is_done)
     except BaseException:

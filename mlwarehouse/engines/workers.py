@@ -5,21 +5,21 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import signal
 import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
 
 from mlwarehouse import errors
-from mlwarehouse.engines.locked_wire import Asked, read_answer, write_asked
-from mlwarehouse.errors import SqlError, SqlLimitError, StorageError, WarehouseError
+from mlwarehouse.engines.locked_answers import CHUNK_BYTES, LockedAnswer
+from mlwarehouse.engines.locked_wire import Asked, write_asked
+from mlwarehouse.engines.running import Cancel
+from mlwarehouse.errors import SqlError, SqlLimitError, StorageError
 
 START_TIMEOUT_S = 120.0
 """Loading the libraries takes half a second; on a machine that does much else, longer."""
@@ -27,10 +27,6 @@ START_TIMEOUT_S = 120.0
 PROGRAM = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from mlwarehouse.engines.fork_server import main; main()"
 )
-
-CHUNK_BYTES = 1 << 20
-ENVELOPE_BYTES = 1 << 20
-"""What an answer may have beyond its rows."""
 
 
 class Workers:
@@ -50,30 +46,40 @@ class Workers:
         self._is_closed = False
 
     def ask(self, asked: Asked) -> tuple[pa.Table, bool]:
-        """Have a worker answer.
+        """Have a worker answer, and take the answer as a whole.
 
         Returns:
             The rows, and whether there were more.
 
         Raises:
+            SqlError: As for `answering`.
+        """
+        with self.answering(asked) as answer:
+            return pa.Table.from_batches(list(answer), answer.schema), answer.is_truncated
+
+    @contextlib.contextmanager
+    def answering(self, asked: Asked, cancel: Cancel | None = None) -> Iterator[LockedAnswer]:
+        """Have a worker answer; it lives while the block lasts.
+
+        Args:
+            asked: The question.
+            cancel: Ends it from another thread.
+
+        Yields:
+            The answer, whose rows come when it is iterated.
+
+        Raises:
             SqlError: The worker refused the question, or it failed.
             SqlLimitError: It took too much time, memory or room, or no worker was free within the time that it has.
+            QueryCancelledError: It was cancelled.
             StorageError: Workers can't be started, or read the tables.
         """
         question = write_asked(asked)
-        with self._turn(asked.bounds.time_s):
-            said = self._exchange(question, asked)
-        try:
-            header, rows = read_answer(said)
-        except ValueError:
-            # A worker that can't have memory where it can't do without ends without a word.
-            raise SqlLimitError(
-                f"The question's worker broke down; most often {asked.bounds.memory_bytes >> 20} MiB of memory were "
-                "too little for it. Ask for less at once."
-            ) from None
-        if rows is None:
-            raise _failure(header["error"], header["message"])
-        return rows, header["is_truncated"]
+        cancel = cancel or Cancel()
+        with self._turn(asked.bounds.time_s), contextlib.ExitStack() as held:
+            handle, out = self._begun(question, held)
+            held.enter_context(cancel.tells(lambda: _kill(handle)))
+            yield LockedAnswer(out, asked.bounds, lambda: cancel.is_cancelled)
 
     def close(self) -> None:
         """End the server, and with it the workers."""
@@ -91,8 +97,10 @@ class Workers:
         finally:
             self._turns.release()
 
-    def _exchange(self, question: bytes, asked: Asked) -> bytes:
+    def _begun(self, question: bytes, held: contextlib.ExitStack) -> tuple[int, int]:
+        """A worker that has begun: a handle of its process, which ends with the block, and the pipe it answers in."""
         out, theirs = os.pipe()
+        held.callback(os.close, out)
         try:
             source = os.memfd_create("question")
             try:
@@ -100,15 +108,11 @@ class Workers:
                 handle = self._fork(source, theirs)
             finally:
                 os.close(source)
-                os.close(theirs)
-            try:
-                return _read(out, asked)
-            finally:
-                with contextlib.suppress(ProcessLookupError):
-                    signal.pidfd_send_signal(handle, signal.SIGKILL)
-                os.close(handle)
         finally:
-            os.close(out)
+            os.close(theirs)
+        held.callback(os.close, handle)
+        held.callback(_kill, handle)
+        return handle, out
 
     def _fork(self, source: int, out: int) -> int:
         """Have a worker begin; returns a handle of its process."""
@@ -192,29 +196,6 @@ def _write(target: int, data: bytes) -> None:
     os.lseek(target, 0, os.SEEK_SET)
 
 
-def _read(out: int, asked: Asked) -> bytes:
-    """All that a worker says, until it ends or its time is up."""
-    bounds = asked.bounds
-    deadline = time.monotonic() + bounds.time_s
-    waiting = select.poll()
-    waiting.register(out, select.POLLIN)
-    said = bytearray()
-    while waiting.poll(max(0.0, deadline - time.monotonic()) * 1000):
-        chunk = os.read(out, CHUNK_BYTES)
-        if not chunk:
-            return bytes(said)
-        said += chunk
-        if len(said) > 2 * bounds.result_bytes + ENVELOPE_BYTES:
-            raise SqlLimitError(
-                f"The answer has more than its {bounds.result_bytes >> 20} MiB; ask for fewer columns or rows."
-            )
-    raise SqlLimitError(f"The question took longer than its {bounds.time_s:g} s and was ended; ask for less at once.")
-
-
-def _failure(kind: str, message: str) -> WarehouseError:
-    if kind in (SqlError.__name__, SqlLimitError.__name__, errors.SandboxUnavailableError.__name__):
-        failure: WarehouseError = getattr(errors, kind)(message)
-        return failure
-    return StorageError(
-        f"A worker couldn't answer ({message}). The question is not at fault: see `mlwarehouse doctor`."
-    )
+def _kill(handle: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        signal.pidfd_send_signal(handle, signal.SIGKILL)

@@ -61,6 +61,14 @@ class Trouble:
             (self._spool / FILE).unlink(missing_ok=True)
 
 
+def trouble_in(spool: Path) -> str | None:
+    """What keeps a spool's committer from committing; None where nothing does, or did last."""
+    try:
+        return str(json.loads((spool / FILE).read_bytes())["why"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
 class TroubleWatch:
     """A logging process's side: warns once an outage."""
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlwarehouse.access import LISTED, Need, On, Role
-from mlwarehouse.mlflow_api import artifacts, entries, experiments, history, logged, registry, runs
+from mlwarehouse.mlflow_api import artifacts, datasets, entries, experiments, history, logged, registry, runs
 from mlwarehouse.mlflow_api.messages import Field, read_request
 from mlwarehouse.mlflow_api.store import MlflowStore
 
@@ -155,6 +155,13 @@ CALLS: tuple[Call, ...] = (
         experiments.delete_experiment_tag,
         of_experiment("writer"),
         (EXPERIMENT_ID, KEY),
+    ),
+    Call(
+        "POST",
+        "experiments/search-datasets",
+        datasets.search_datasets,
+        LISTED,
+        (_text("experiment_ids", many=True),),
     ),
     Call(
         "POST",

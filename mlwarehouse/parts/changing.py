@@ -105,6 +105,33 @@ class Changing(Pinning):
         stop = self._taken() if not isinstance(end, Snapshot) else end
         return self._page(start, stop, kinds, experiments, best, None if isinstance(end, Snapshot) else end)
 
+    def committed_changes(
+        self,
+        since: Any = None,
+        *,
+        kinds: Sequence[str] | None = None,
+        experiments: Sequence[str] | None = None,
+        best: Mapping[str, str] | None = None,
+    ) -> ChangePage:
+        """As `changes`, of what is committed at this moment: nothing that this machine has logged is waited for.
+
+        Args:
+            since: As for `changes`.
+            kinds: As for `changes`.
+            experiments: As for `changes`.
+            best: As for `changes`.
+
+        Returns:
+            A page of changes with a cursor.
+
+        Raises:
+            WarehouseError: As for `changes`.
+        """
+        from mlwarehouse.query import chosen_kinds
+
+        chosen_kinds(kinds, best)
+        return self._page(self._point(since), self._state(), kinds, experiments, best, None)
+
     def changes_stream(self, spark: SparkSession, *, kinds: Sequence[str] | None = None) -> DataFrame:
         """The same events as a stream in Spark: all there are, then each as it is committed.
 

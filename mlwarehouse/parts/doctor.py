@@ -130,7 +130,7 @@ class Doctoring(Base):
         if self.storage.exists(PURGE_JOURNAL):
             problems.append("A purge hasn't come to its end: run `mlwarehouse purge --yes`.")
         problems += self._unsent()
-        spool = self._spool_health(problems)
+        spool = self.spool_health(problems)
         return Health(
             root=self.uri,
             warehouse_id=self.warehouse_id,
@@ -250,18 +250,26 @@ class Doctoring(Base):
             # A data file is gone or damaged, which is told of by itself.
             return
 
-    def _spool_health(self, problems: list[str]) -> SpoolHealth:
+    def spool_health(self, problems: list[str] | None = None) -> SpoolHealth:
+        """Look at this machine's spool.
+
+        Args:
+            problems: Is added to what is wrong.
+        """
+        import pyarrow.compute as pc
+
         from mlwarehouse.ingest.overlay import fresh_reading
         from mlwarehouse.ingest.plan import read_plan
 
         folder = self.spool()
+        problems = [] if problems is None else problems
         n_waiting = last = committed = 0
         oldest: list[dt.datetime] = []
         try:
             last, committed = read_plan(folder).batch, folder.committed_batch()
             overlay = fresh_reading(folder, self.engine()).overlay
             n_waiting = sum(rows.num_rows for rows in overlay.values())
-            oldest = [min(rows.column("event_at").to_pylist()) for rows in overlay.values() if rows.num_rows]
+            oldest = [pc.min(rows.column("event_at")).as_py() for rows in overlay.values() if rows.num_rows]
         except WarehouseError as error:
             if not any(str(error) in p for p in problems):
                 problems.append(str(error))

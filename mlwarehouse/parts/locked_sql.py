@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from mlwarehouse.entities import Snapshot
-from mlwarehouse.errors import InvalidInputError, SandboxUnavailableError, did_you_mean
+from mlwarehouse.errors import InvalidInputError, SandboxUnavailableError, SqlError, did_you_mean
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from mlwarehouse.engines.base import Reading
-    from mlwarehouse.engines.embedded import EmbeddedEngine
-    from mlwarehouse.engines.locked_wire import Bounds
+    from mlwarehouse.engines.locked_answers import LockedAnswer
+    from mlwarehouse.engines.locked_wire import Asked, Bounds
+    from mlwarehouse.engines.running import Cancel
+    from mlwarehouse.parts.base import Base
 
 MOST_THREADS = 4
 """Threads of one question; more rarely make one faster, and others wait."""
@@ -40,6 +44,46 @@ class Answer:
 
     rows: pa.Table
     is_truncated: bool
+
+
+class AnswerStream:
+    """The answer to a locked question, as it is given: iterate over its record batches, once.
+
+    Attributes:
+        schema: Its columns, a `pyarrow.Schema`; times are UTC microseconds.
+    """
+
+    def __init__(self, answer: LockedAnswer) -> None:
+        """Give what a worker answers; `LockedSql.stream` is the way to one of these."""
+        from mlwarehouse.engines.casting import plain_types
+
+        self._answer = answer
+        self.schema: pa.Schema = plain_types(answer.schema.empty_table()).schema
+
+    @property
+    def is_truncated(self) -> bool:
+        """Whether there were more rows than the limit; known when all batches have come."""
+        return self._answer.is_truncated
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        """The batches.
+
+        Raises:
+            SqlError: The question failed, or a whole number has more than 64 bits.
+            SqlLimitError: It took more time, memory or room than it may.
+            QueryCancelledError: It was cancelled.
+        """
+        import pyarrow as pa
+
+        from mlwarehouse.engines.casting import plain_types
+
+        for batch in self._answer:
+            try:
+                rows = plain_types(pa.Table.from_batches([batch])).cast(self.schema)
+            except pa.ArrowInvalid as error:
+                # Half-way through a column it can't become one of floats.
+                raise SqlError(f"A number doesn't fit: {error}. Cast the column to DOUBLE.") from error
+            yield from rows.to_batches()
 
 
 @dataclass(frozen=True)
@@ -69,8 +113,7 @@ class LockedSql:
 
     def __init__(
         self,
-        engine: Callable[[], EmbeddedEngine],
-        reading: Callable[[Snapshot | str | None], Reading],
+        warehouse: Base,
         *,
         tables: frozenset[str],
         experiment_ids: tuple[str, ...] | None,
@@ -84,8 +127,7 @@ class LockedSql:
         self.tables = tables
         self.experiment_ids = experiment_ids
         self.bounds = bounds
-        self._engine = engine
-        self._reading = reading
+        self._warehouse = warehouse
         self._without_landlock = without_landlock
         self._workers = Workers(workers)
 
@@ -93,17 +135,21 @@ class LockedSql:
         self,
         query: str,
         *,
-        parameters: Mapping[str, Any] | None = None,
+        parameters: Mapping[str, Any] | Sequence[Any] | None = None,
+        dialect: str = "duckdb",
         output_format: str = "pandas",
+        as_of: Any = None,
         at: Snapshot | str | None = None,
     ) -> Any:
         """Answer one ``SELECT`` over the granted rows.
 
         Args:
-            query: The question, in DuckDB's dialect.
-            parameters: Values for ``$name`` marks.
+            query: The question.
+            parameters: Values for ``$name`` marks, or a list for marks by position.
+            dialect: The SQL dialect it is written in, as for `Warehouse.sql`.
             output_format: ``pandas``, ``arrow`` or ``polars``.
-            at: A pin from `Warehouse.snapshot`.
+            as_of: Only what was recorded by then, see `Warehouse.reading`.
+            at: A snapshot, its text, or the name of a kept one.
 
         Returns:
             The rows. Where there were more than the limit, those behind it are left out, with a `TruncatedWarning`.
@@ -115,7 +161,7 @@ class LockedSql:
         from mlwarehouse.query.frames import FRAME_FORMATS, check_format, to_frame
 
         check_format(output_format, FRAME_FORMATS)
-        answer = self.answer(query, parameters=parameters, at=at)
+        answer = self.answer(query, parameters=parameters, dialect=dialect, as_of=as_of, at=at)
         if answer.is_truncated:
             warnings.warn(
                 f"The answer has more than {self.bounds.rows} rows; those behind are left out.",
@@ -125,7 +171,13 @@ class LockedSql:
         return to_frame(answer.rows, output_format)
 
     def answer(
-        self, query: str, *, parameters: Mapping[str, Any] | None = None, at: Snapshot | str | None = None
+        self,
+        query: str,
+        *,
+        parameters: Mapping[str, Any] | Sequence[Any] | None = None,
+        dialect: str = "duckdb",
+        as_of: Any = None,
+        at: Snapshot | str | None = None,
     ) -> Answer:
         """As `sql`, with what a program wants to know beside the rows.
 
@@ -134,16 +186,83 @@ class LockedSql:
             SqlLimitError: It took more time, memory or room than it may.
         """
         from mlwarehouse.engines.casting import plain_types
+
+        asked = self._asked(query, parameters, dialect, as_of, at, self.bounds)
+        rows, is_truncated = self._workers.ask(asked)
+        return Answer(plain_types(rows), is_truncated)
+
+    @contextlib.contextmanager
+    def stream(
+        self,
+        query: str,
+        *,
+        parameters: Mapping[str, Any] | Sequence[Any] | None = None,
+        dialect: str = "duckdb",
+        as_of: Any = None,
+        at: Snapshot | str | None = None,
+        row_limit: int | None = None,
+        cancel: Cancel | None = None,
+    ) -> Iterator[AnswerStream]:
+        """As `sql`, with the rows as they come; the question ends with the block.
+
+        Args:
+            query: As for `sql`.
+            parameters: As for `sql`.
+            dialect: As for `sql`.
+            as_of: As for `sql`.
+            at: As for `sql`.
+            row_limit: The most rows, where that is fewer than the object's own limit.
+            cancel: Ends it from another thread.
+
+        Yields:
+            The answer's columns and batches.
+
+        Raises:
+            SqlError: It isn't one allowed ``SELECT`` over granted names, or failed.
+            SqlLimitError: It took more time, memory or room than it may.
+            QueryCancelledError: It was cancelled.
+            InvalidInputError: A limit that leaves nothing.
+        """
+        bounds = self.bounds
+        if row_limit is not None:
+            if row_limit < 1:
+                raise InvalidInputError(f"`row_limit` is {row_limit}; it must be 1 at least.")
+            bounds = replace(bounds, rows=min(row_limit, bounds.rows))
+        with self._workers.answering(self._asked(query, parameters, dialect, as_of, at, bounds), cancel) as answer:
+            yield AnswerStream(answer)
+
+    def _asked(
+        self,
+        query: str,
+        parameters: Mapping[str, Any] | Sequence[Any] | None,
+        dialect: str,
+        as_of: Any,
+        at: Snapshot | str | None,
+        bounds: Bounds,
+    ) -> Asked:
         from mlwarehouse.engines.embedded_locked import prepare
         from mlwarehouse.engines.locked_wire import Asked
-        from mlwarehouse.query.locked import locked_question
+        from mlwarehouse.query.locked import locked_question, translated
 
-        question = locked_question(query, self.tables, parameters)
-        prepared = prepare(self._engine(), self._reading(at), question, self.experiment_ids)
-        rows, is_truncated = self._workers.ask(
-            Asked(prepared.text, prepared.relations, self.bounds, dict(parameters or {}), self._without_landlock)
-        )
-        return Answer(plain_types(rows), is_truncated)
+        engine = self._warehouse.engine()
+        text, values = translated(engine, query, dialect, parameters)
+        question = locked_question(text, self.tables, values)
+        prepared = prepare(engine, self._warehouse.reading(as_of=as_of, at=at), question, self.experiment_ids)
+        return Asked(prepared.text, prepared.relations, bounds, dict(values), self._without_landlock)
+
+    def narrowed(self, experiment_ids: Sequence[str]) -> LockedSql:
+        """The same with fewer rows: those of these experiments, in the tables that go with experiments.
+
+        Args:
+            experiment_ids: Experiments, all of which this object grants.
+
+        Returns:
+            An object that shares the workers of this one, and ends with it.
+        """
+        made = copy.copy(self)
+        made.experiment_ids = tuple(experiment_ids)
+        made.tables = self.tables & granted_tables(None, is_restricted=True)
+        return made
 
     def schema(self) -> list[GrantedTable]:
         """What may be asked: each granted table and view with its columns, views first."""
@@ -203,6 +322,7 @@ def granted_tables(tables: Sequence[str] | None, *, is_restricted: bool) -> froz
     return frozenset(tables)
 
 
+@cache
 def _goes_with_experiments(name: str) -> bool:
     """Whether each row of all that a table or view is made of belongs to one experiment."""
     from mlwarehouse.engines.embedded_locked import SCOPE

@@ -59,8 +59,7 @@ class Locking(Base):
             engine, self.reading(), experiment_ids=experiment_ids, experiment_names=experiment_names
         )
         return LockedSql(
-            self.engine,
-            lambda at: self.reading(at=at),
+            self,
             tables=granted_tables(tables, is_restricted=is_restricted),
             experiment_ids=tuple(granted or ()) if is_restricted else None,
             bounds=bounds_of(

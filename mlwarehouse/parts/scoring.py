@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mlwarehouse.errors import InvalidInputError, did_you_mean
 from mlwarehouse.parts.engines import means_spark
 from mlwarehouse.parts.labelling import Labelling
+from mlwarehouse.parts.packaging import FoundModel
 from mlwarehouse.parts.scorable import Scorable, scorable
 from mlwarehouse.parts.spark_scoring import SparkScoring, scoring_of, source_id_of, txn_of
 
@@ -142,11 +143,69 @@ class Predicting(SparkScoring, Labelling):
             return _scored(pinned, scoring, appended, tally)
         self.place(create=True)
         rows = scorable(self, data, at)
+
+        def load() -> Predictor:
+            from mlwarehouse.models import load_predictor
+
+            return load_predictor(found.package, allow_pickle=allow_pickle, trusted_types=trusted_types)
+
+        return self.score_rows(
+            rows,
+            found,
+            load,
+            pinned,
+            key=key,
+            dataset=dataset,
+            source_id=source_id,
+            time=time,
+            keep=keep,
+            on_error=on_error,
+            batch_rows=batch_rows,
+            progress=progress,
+        )
+
+    def score_rows(
+        self,
+        rows: Scorable,
+        found: FoundModel,
+        load: Callable[[], Predictor],
+        pinned: str,
+        *,
+        key: str,
+        dataset: str,
+        source_id: str | None = None,
+        time: str | None = None,
+        keep: Sequence[str] | bool = (),
+        on_error: str = "raise",
+        batch_rows: int | None = None,
+        progress: bool | Callable[[float], None] = False,
+    ) -> Scored:
+        """Score rows with a model that was found, and keep the predictions; see `score`.
+
+        Args:
+            rows: What is scored.
+            found: The model.
+            load: Loads it; called where the scoring wasn't done before.
+            pinned: Its address, with its version.
+            key: As for `score`.
+            dataset: As for `score`.
+            source_id: As for `score`.
+            time: As for `score`.
+            keep: As for `score`.
+            on_error: ``raise`` or ``null``, as for `score`.
+            batch_rows: As for `score`.
+            progress: As for `score`.
+
+        Returns:
+            What was added.
+
+        Raises:
+            WarehouseError: As for `score`.
+        """
         scoring = scoring_of(
             found, dataset, source_id or source_id_of(rows.state, found, dataset), rows.name, rows.version
         )
         from mlwarehouse.engines.base import Appended
-        from mlwarehouse.models import load_predictor
         from mlwarehouse.query.progress import shown
         from mlwarehouse.tables import PREDICTIONS
         from mlwarehouse.udf.streaming import BATCH_ROWS, What
@@ -155,7 +214,7 @@ class Predicting(SparkScoring, Labelling):
         if self.engine().has_applied(PREDICTIONS, [txn_of(scoring)]):
             appended = Appended(self.engine().version(PREDICTIONS), applied=False, n_rows=0)
         else:
-            predictor = load_predictor(found.package, allow_pickle=allow_pickle, trusted_types=trusted_types)
+            predictor = load()
             what = What.of(key, time, keep, predictor.signature, rows.schema)
             with shown(progress) as call:
                 parts = _predicted(rows, predictor, scoring, what, batch_rows or BATCH_ROWS, on_error, tally, call)

@@ -10,14 +10,17 @@ import contextlib
 import contextvars
 import logging
 import re
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
+from typing import Any
 
 from sqlglot import exp
 
 from mlwarehouse.engines.allowed_sql import FUNCTIONS, OWN_PREFIX, TOO_DEEP
-from mlwarehouse.engines.parse import check_parameters, is_bound, parse_select
+from mlwarehouse.engines.base import WatchedEngine
+from mlwarehouse.engines.parse import check_parameters, is_bound, known_dialect, parse_select
 from mlwarehouse.errors import SqlError, did_you_mean, within_depth
 from mlwarehouse.query.allowed_nodes import NODES
+from mlwarehouse.query.sql import in_own_words
 
 LONGEST_QUERY = 20_000
 """Characters; a program that writes longer ones passes lists as parameters."""
@@ -56,6 +59,27 @@ def locked_question(text: str, granted: Set[str], parameters: Mapping[str, objec
     for node in tree.walk():
         node.comments = None
     return tree.sql(dialect="duckdb", identify=True, comments=False)
+
+
+@within_depth(SqlError, TOO_DEEP)
+def translated(
+    engine: WatchedEngine, text: str, dialect: str, parameters: Mapping[str, Any] | Sequence[Any] | None
+) -> tuple[str, Mapping[str, Any]]:
+    """A stranger's question in DuckDB's dialect, with marks by name, and their values; it isn't checked yet.
+
+    Args:
+        engine: Tells the types of the views' columns; the question isn't put to it.
+        text: The question.
+        dialect: The dialect it is written in.
+        parameters: A value for each mark: by name, or in order where marks have no names.
+
+    Raises:
+        SqlError: It is too long or too deep, doesn't parse, or can't be translated; or there is no such dialect.
+    """
+    _check_size(text)
+    with _unlogged():
+        question, values = in_own_words(engine, text, known_dialect(dialect), parameters)
+    return question, values or {}
 
 
 def _check_size(text: str) -> None:

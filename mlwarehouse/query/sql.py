@@ -62,7 +62,7 @@ def sql(
     check_format(output_format, SQL_FORMATS)
     dialect = known_dialect(dialect)
     try:
-        question, values = _asked(engine, text, dialect, parameters)
+        question, values = in_own_words(engine, text, dialect, parameters)
         if output_format == "batches":
             return engine.batches(question, reading=reading, parameters=values, watch=watch)
         rows: pa.Table = engine.query(question, reading=reading, parameters=values, watch=watch)
@@ -97,13 +97,13 @@ def spark_frame(
     """
     dialect = known_dialect(dialect)
     try:
-        question, values = _asked(engine, text, dialect, parameters)
+        question, values = in_own_words(engine, text, dialect, parameters)
         return engine.frame(question, reading=reading, parameters=values)
     except SqlError as error:
         raise SqlError(with_place(str(error), text, dialect)) from error
 
 
-def _asked(
+def in_own_words(
     engine: WatchedEngine, text: str, dialect: str, parameters: Mapping[str, Any] | Sequence[Any] | None
 ) -> tuple[Any, Mapping[str, Any] | None]:
     """What the engine is asked, in our own dialect or as a tree of Spark's, with marks by name; and their values."""

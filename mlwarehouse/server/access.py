@@ -13,6 +13,10 @@ from starlette.routing import BaseRoute, Mount, Route
 
 from mlwarehouse.access import LISTED, PUBLIC, Need
 from mlwarehouse.server.gate import Gate
+from mlwarehouse.server.nothings import NOTHINGS
+
+READS_ALL: tuple[Need, ...] = (Need("reader"),)
+"""Whoever may read everything."""
 
 NEEDS: Mapping[str, tuple[Need, ...]] = {
     "GET /health": PUBLIC,
@@ -32,6 +36,28 @@ NEEDS: Mapping[str, tuple[Need, ...]] = {
     },
     "GET /openapi.json": LISTED,
     "GET /get-artifact": (Need("reader", "run", "run_uuid"),),
+    "GET /model-versions/get-artifact": (Need("reader", "model", "name"),),
+    "GET /ajax-api/2.0/mlflow/logged-models/{model_id}/artifacts/files": (Need("reader", "logged_model", "model_id"),),
+    # Each call that it makes needs what its own entry says.
+    "POST /graphql": LISTED,
+    **{f"{method} /ajax-api/{path}": LISTED for method, path in NOTHINGS},
+    "GET /healthz": PUBLIC,
+    "GET /readyz": PUBLIC,
+    "GET /metrics": READS_ALL,
+    "POST /api/v1/sql": LISTED,
+    "DELETE /api/v1/sql/{query_id}": LISTED,
+    "POST /api/v1/snapshots": (Need("writer"),),
+    "GET /api/v1/snapshots": READS_ALL,
+    "GET /api/v1/snapshots/{name}": READS_ALL,
+    "DELETE /api/v1/snapshots/{name}": (Need("admin"),),
+    "GET /api/v1/changes": LISTED,
+    "POST /api/v1/score": (Need("writer"),),
+    "GET /api/v1/openapi.json": PUBLIC,
+    "* /api/v1/{rest:path}": LISTED,
+    "GET /": LISTED,
+    "GET /dashboards": LISTED,
+    "* /dashboards": READS_ALL,
+    "GET /static-files/{path:path}": PUBLIC,
     # MLflow's calls, each of which needs what its own entry says; and the answer that nothing is there.
     "* /{rest:path}": LISTED,
 }

@@ -5,9 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import re
 import time
-import uuid
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -21,6 +19,7 @@ from mlwarehouse.access.service import Access
 from mlwarehouse.errors import PermissionDeniedError
 from mlwarehouse.mlflow_api import MlflowStore
 from mlwarehouse.server.limits import Buckets
+from mlwarehouse.server.observing import REQUEST_ID
 from mlwarehouse.server.oidc import LogIn, Person
 from mlwarehouse.server.things import said_of, things_of
 
@@ -47,7 +46,6 @@ UNNAMED_AT_ONCE = 60
 """Rows of `audit` about those whom nobody knows: without a bound, anybody could fill the table."""
 
 _PENDING = "mlwarehouse.pending"
-_ID = re.compile(r"[A-Za-z0-9._:=+/@-]{1,128}")
 
 
 @dataclass
@@ -116,7 +114,7 @@ class Admission:
             on: What they ask it of.
             refused: Why they may not; None where they may.
         """
-        detail: dict[str, Any] = {"request_id": request_id(scope), "token_id": who.token_id, "reason": refused}
+        detail: dict[str, Any] = {"request_id": REQUEST_ID.get() or None, "token_id": who.token_id, "reason": refused}
         if who == NOBODY:
             if self._unnamed.wait_s(""):
                 self._untold += 1
@@ -204,12 +202,6 @@ def _by_browser(session: Mapping[str, Any], now: float) -> Person | None:
     if not session.get("name") or now >= session["until"]:
         return None
     return Person(session["name"], tuple(session["groups"]))
-
-
-def request_id(scope: MutableMapping[str, Any]) -> str:
-    """The id that a client gave its request, or a new one."""
-    given = Headers(scope=scope).get("x-request-id", "")
-    return given if _ID.fullmatch(given) else uuid.uuid4().hex
 
 
 def _action(scope: Mapping[str, Any]) -> str:

@@ -15,19 +15,25 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from mlwarehouse._version import __version__
-from mlwarehouse.access import acting
 from mlwarehouse.access.service import Access
 from mlwarehouse.errors import InvalidInputError
 from mlwarehouse.mlflow_api import Call, MlflowStore, call_path, find_call, methods_of
 from mlwarehouse.mlflow_api.checks import MOST_BODY_BYTES
+from mlwarehouse.server import api, probes
 from mlwarehouse.server.access import check_gated, gated
-from mlwarehouse.server.admission import Admission, Limits, admit, changes, require
+from mlwarehouse.server.admission import Admission, Limits, require
 from mlwarehouse.server.answers import HEADERS, answer, guarded, refuse
+from mlwarehouse.server.calling import answered
+from mlwarehouse.server.dashboards import dashboard_routes
 from mlwarehouse.server.files import ROUTES
 from mlwarehouse.server.limits import Buckets
 from mlwarehouse.server.log_in import ROUTES as LOG_IN
+from mlwarehouse.server.measures import Measures
+from mlwarehouse.server.mlflow_ui import page_routes
+from mlwarehouse.server.observing import ANYTHING, Observed, note
 from mlwarehouse.server.oidc import SESSION_S, LogIn, session_key
 from mlwarehouse.server.openapi import ROUTES as OPENAPI
+from mlwarehouse.server.options import Options
 from mlwarehouse.server.shield import Shield
 
 MLFLOW_VERSION = "3.17.2"
@@ -51,6 +57,7 @@ def create_app(
     access: Access | None = None,
     rate_limit: float = 0,
     has_tls: bool = False,
+    options: Options | None = None,
     log_in: LogIn | None = None,
 ) -> FastAPI:
     """The application.
@@ -61,13 +68,18 @@ def create_app(
         access: Who may do what; None means that everybody may do everything.
         rate_limit: Requests a second of each user, five times as many at once; 0 for as many as come.
         has_tls: Whether it is served by TLS.
+        options: What else it does.
         log_in: The log-in of people; None where they bring tokens like programs.
     """
+    options = options or Options()
 
     @asynccontextmanager
     async def living(app: FastAPI) -> AsyncIterator[None]:
         check_gated(app.routes)
+        app.state.readiness = probes.Readiness(store.warehouse)
+        app.state.api = api.Api(store.warehouse, measures, options.limits, allow_code=options.allow_code)
         yield
+        await run_in_threadpool(app.state.api.close)
         await run_in_threadpool(store.close)
 
     application = FastAPI(
@@ -79,10 +91,14 @@ def create_app(
             [
                 Route("/health", _health),
                 Route("/version", _version),
+                *probes.ROUTES,
                 *ROUTES,
+                *api.ROUTES,
+                *(page_routes(options.mlflow_page) if options.mlflow_page is not None else ()),
+                *(dashboard_routes(options.dashboards) if options.dashboards is not None else ()),
                 *OPENAPI,
                 *LOG_IN,
-                Route("/{rest:path}", _call, methods=METHODS),
+                Route(ANYTHING, _call, methods=METHODS),
             ]
         ),
     )
@@ -99,6 +115,9 @@ def create_app(
             https_only=log_in.is_by_tls,
         )
     application.add_middleware(Shield, hosts=hosts, has_tls=has_tls)
+    measures = application.state.measures = Measures(store.warehouse if store is not None else None)
+    # Added last, it stands before all others.
+    application.add_middleware(Observed, measures=measures, routes=application.routes, log=options.log)
     return application
 
 
@@ -119,22 +138,12 @@ async def _call(request: Request) -> Response:
     if found is None:
         return _nobody(request, path)
     call, named = found
+    note(request.scope, route=f"mlflow/{call.path}")
     require(request.scope, call.needs)
     body = await _body(request, call)
     if named:
         body = {**(body if isinstance(body, dict) else {}), **named}
-    return answer(await run_in_threadpool(_answered, request, call, body))
-
-
-def _answered(request: Request, call: Call, body: Any) -> dict[str, Any]:
-    store: MlflowStore = request.app.state.store
-    asked = call.read(body)
-    admit(request, asked, action=f"{call.method} {call.path}")
-    told = call.handle(store, asked)
-    if changes(call.needs) and acting() is not None:
-        # What changes the registry is committed by itself, and then the row of `audit` about it isn't on disk yet.
-        store.recorder.make_durable()
-    return told
+    return answer(await run_in_threadpool(answered, request, call, body))
 
 
 async def _body(request: Request, call: Call) -> Any:

@@ -13,10 +13,11 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from mlwarehouse.artifacts import clean_path
-from mlwarehouse.errors import InvalidInputError
+from mlwarehouse.errors import InvalidInputError, NotFoundError
 from mlwarehouse.mlflow_api import MlflowStore
 from mlwarehouse.mlflow_api.artifacts import Found, Place, list_proxied, open_artifact, place_of, put_artifact
 from mlwarehouse.mlflow_api.messages import Field, read_request
+from mlwarehouse.mlflow_api.registry import get_download_uri
 from mlwarehouse.server.admission import admit
 from mlwarehouse.server.answers import HEADERS, answer, guarded, refuse
 
@@ -28,6 +29,8 @@ UNWRITTEN_BYTES = 8 << 20
 
 _PREFIXES = ("/api/2.0/mlflow-artifacts", "/ajax-api/2.0/mlflow-artifacts")
 _LISTING = (Field("path"),)
+_VERSION_FILE = (Field("name", required=True), Field("version", required=True), Field("path", required=True))
+_MODEL_FILE = (Field("model_id", required=True), Field("artifact_file_path", required=True))
 _PAGE_FILE = (Field("run_uuid", required=True, other="run_id"), Field("path", required=True))
 
 
@@ -69,6 +72,23 @@ async def _get_for_page(request: Request) -> Response:
     asked = read_request(dict(request.query_params), _PAGE_FILE)
     await run_in_threadpool(admit, request, asked)
     return await _sent(request, Place(asked["run_uuid"], clean_path(asked["path"])))
+
+
+@guarded
+async def _get_of_version(request: Request) -> Response:
+    store, asked = _store(request), read_request(dict(request.query_params), _VERSION_FILE)
+    await run_in_threadpool(admit, request, asked)
+    uri = (await run_in_threadpool(get_download_uri, store, asked))["artifact_uri"]
+    if not uri.startswith(f"{store.root}/"):
+        raise NotFoundError(f"The files of this version aren't in the warehouse, but at `{uri}`.")
+    return await _sent(request, place_of(f"{uri.removeprefix(f'{store.root}/')}/{clean_path(asked['path'])}"))
+
+
+@guarded
+async def _get_of_model(request: Request) -> Response:
+    asked = read_request({**dict(request.query_params), **request.path_params}, _MODEL_FILE)
+    await run_in_threadpool(admit, request, asked)
+    return await _sent(request, Place("", clean_path(asked["artifact_file_path"]), asked["model_id"]))
 
 
 @guarded
@@ -136,5 +156,7 @@ ROUTES: tuple[Route, ...] = (
         )
     ),
     Route("/get-artifact", _get_for_page, methods=["GET"]),
+    Route("/model-versions/get-artifact", _get_of_version, methods=["GET"]),
+    Route("/ajax-api/2.0/mlflow/logged-models/{model_id}/artifacts/files", _get_of_model, methods=["GET"]),
 )
 """The addresses of artifacts."""

@@ -8,14 +8,17 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from urllib.parse import urlsplit
 
 import uvicorn
+from fastapi import FastAPI
 
 from mlwarehouse.errors import ConflictError, InvalidInputError, WarehouseNotFoundError
 from mlwarehouse.mlflow_api import MlflowStore
 from mlwarehouse.server.app import create_app
 from mlwarehouse.server.oidc import LogIn, LogInSettings
+from mlwarehouse.server.options import Options
 from mlwarehouse.server.tls import tls_options
 from mlwarehouse.warehouse import Warehouse
 
@@ -46,6 +49,7 @@ def serve(
     port: int,
     auth: bool | None = None,
     allowed_hosts: Sequence[str] = (),
+    options: Options | None = None,
     tls: tuple[Path, Path] | None = None,
     rate_limit: float = RATE_LIMIT,
     log_in: LogInSettings | None = None,
@@ -62,6 +66,7 @@ def serve(
         allowed_hosts: Names under which it may be asked, beside this machine's own: what a proxy before it calls it.
             A page that a browser on this machine shows can make its own name mean this machine, and then asks under
             that name. At an address for everyone, none of them means all.
+        options: What else it does.
         tls: The files of the certificate, with those between it and the authority's, and of its key, both as PEM;
             None serves without TLS.
         rate_limit: Requests a second of each user, five times as many at once; 0 for as many as come.
@@ -82,7 +87,7 @@ def serve(
     people = None if log_in is None else LogIn(log_in)
     if asks:
         _need_admin(warehouse, host, by_log_in=people is not None)
-    options = {} if tls is None else tls_options(*tls)
+    of_tls = {} if tls is None else tls_options(*tls)
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listening = socket.create_server((host, port), family=family, backlog=WAITING)
@@ -105,6 +110,7 @@ def serve(
             access=warehouse.access if asks else None,
             rate_limit=rate_limit,
             has_tls=tls is not None,
+            options=options,
             log_in=people,
         )
         # One process: its threads share what is held in memory. Its own log says what fails.
@@ -114,11 +120,24 @@ def serve(
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=DRAIN_S,
-            **options,
+            **of_tls,
         )
         shown = f"[{host}]" if ":" in host else host
         tell(f"{'https' if tls else 'http'}://{shown}:{listening.getsockname()[1]}")
-        uvicorn.Server(config).run(sockets=[listening])
+        _Server(config, app).run(sockets=[listening])
+
+
+class _Server(uvicorn.Server):
+    """Tells the application at once that it is to end: answers that go on for ever would keep it from that."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self._served = app
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if hasattr(self._served.state, "api"):
+            self._served.state.api.end()
+        super().handle_exit(sig, frame)
 
 
 @contextmanager

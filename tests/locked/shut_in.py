@@ -8,6 +8,7 @@ Prints, as JSON, what came of each attempt: ``null`` where nothing stood in its 
 from __future__ import annotations
 
 import ctypes
+import io
 import json
 import os
 import socket
@@ -41,7 +42,8 @@ def main() -> None:
     memory = f"/proc/{parent}/environ"
     # A worker has loaded what it needs before; see `fork_server`.
     with embedded_answering.open_database() as warm:
-        embedded_answering.answer(warm, Asked("SELECT 1", (Relation("w", rows.slice(0, 1)),), asked.bounds))
+        one = Asked("SELECT 1", (Relation("w", rows.slice(0, 1)),), asked.bounds)
+        embedded_answering.answer(warm, one, io.BytesIO())
     db = embedded_answering.open_database()
     pid = os.fork()
     if pid:

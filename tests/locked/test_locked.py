@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import io
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -28,8 +30,9 @@ from mlwarehouse.engines.embedded import EmbeddedEngine
 from mlwarehouse.engines.embedded_answering import answer, check, open_database
 from mlwarehouse.engines.embedded_locked import SCOPE, prepare
 from mlwarehouse.engines.embedded_states import refresh
-from mlwarehouse.engines.locked_wire import Asked, Bounds, read_asked, write_asked
-from mlwarehouse.errors import InvalidInputError, NotFoundError, SqlError
+from mlwarehouse.engines.locked_wire import Asked, Bounds, read_asked, read_header, write_asked
+from mlwarehouse.engines.running import Cancel
+from mlwarehouse.errors import InvalidInputError, NotFoundError, QueryCancelledError, SqlError
 from mlwarehouse.parts.locked_sql import KEPT_BACK, LockedSql, TruncatedWarning
 from mlwarehouse.query import allowed_nodes
 from mlwarehouse.query.locked import locked_question
@@ -111,6 +114,119 @@ def test_a_pin_is_what_it_was(tmp_path):
         assert list(locked.sql("SELECT key FROM params", at=str(pin))["key"]) == ["p"]
         assert list(locked.sql("SELECT key FROM params ORDER BY key")["key"]) == ["later", "p"]
     small.close()
+
+
+def test_a_moment_is_what_was_recorded_by_then(tmp_path):
+    small = Warehouse(tmp_path / "wh", committer="off", capture_code=False)
+    for key in ("p", "later"):
+        for experiment in ("open", "hidden"):
+            with small.start_run(experiment=experiment, run_name=key) as run:
+                run.log_param(key, 1)
+        small.flush()
+        if key == "p":
+            then = small.sql("SELECT max(recorded_at) AS at FROM param_events")["at"][0].to_pydatetime()
+    with small.start_run(experiment="open") as run:
+        run.log_param("waiting", 1)
+    for grants in ({}, {"experiment_names": ["open"]}):
+        with small.locked(**grants) as locked:
+            ours = "run_id IN (SELECT run_id FROM runs WHERE experiment_name = 'open')"
+            for name in ("params", "param_events", "runs"):
+                question = f"SELECT * FROM {name} WHERE {ours}"
+                got = locked.sql(question, as_of=then, output_format="arrow")
+                assert got.num_rows == 1
+                assert texts(got) == texts(small.sql(question, as_of=then, output_format="arrow"))
+            now = locked.sql(f"SELECT key FROM params WHERE {ours}")
+            assert set(now["key"]) == {"p", "later", "waiting"}
+    small.close()
+
+
+def test_a_run_is_lost_or_not_as_of_the_moment_that_is_asked_for(tmp_path):
+    small = Warehouse(tmp_path / "wh", committer="off", capture_code=False, heartbeat_s=0.001)
+    run = small.start_run(experiment="open")
+    small.flush()
+    then = small.sql("SELECT max(recorded_at) AS at FROM run_events")["at"][0].to_pydatetime()
+    long_before_it_is_due = then - dt.timedelta(days=1)
+    with small.locked() as locked:
+        for as_of in (then, then + dt.timedelta(days=1), long_before_it_is_due):
+            question = "SELECT run_id, is_lost FROM runs"
+            assert texts(locked.sql(question, as_of=as_of, output_format="arrow")) == texts(
+                small.sql(question, as_of=as_of, output_format="arrow")
+            )
+    run.end()
+    small.close()
+
+
+def test_other_dialects_are_translated_and_then_checked(locked):
+    asked = "SELECT TOP 1 run_name + '!' AS n, ? AS x FROM runs ORDER BY run_name"
+    row = locked.sql(asked, dialect="tsql", parameters=[3]).to_dict("records")
+    assert row == [{"n": "open-first!", "x": 3}]
+    for dialect, text in (
+        ("postgres", "SELECT pg_read_file('/etc/passwd')"),
+        ("spark", "SELECT * FROM parquet.`/etc/passwd`"),
+        ("tsql", "SELECT * FROM OPENROWSET('x')"),
+        ("postgres", "DELETE FROM runs"),
+        ("mysql", "SELECT * FROM registry_events"),
+        ("klingon", "SELECT 1"),
+        ("postgres", "SELECT " + "(" * 5000 + "1" + ")" * 5000),
+    ):
+        with pytest.raises(SqlError):
+            locked.sql(text, dialect=dialect)
+
+
+def test_rows_come_as_they_are_made_and_no_more_than_asked_for(locked):
+    with locked.stream("SELECT i::HUGEINT AS i FROM range(9000) AS r(i)", row_limit=5000) as answer:
+        assert not answer.is_truncated
+        batches = list(answer)
+    assert len(batches) > 1
+    assert {batch.schema for batch in batches} == {pa.schema([("i", pa.int64())])} == {answer.schema}
+    assert (sum(batch.num_rows for batch in batches), answer.is_truncated) == (5000, True)
+    with locked.stream("SELECT 1 AS a WHERE false") as answer:
+        assert (sum(b.num_rows for b in answer), answer.schema.names, answer.is_truncated) == (0, ["a"], False)
+    large = "SELECT i::HUGEINT * 10000000000000000000000 AS i FROM range(3) AS r(i)"
+    assert locked.answer(large).rows.schema.field("i").type == pa.float64()
+    # As a whole it can become a column of floats; half-way through it can't.
+    with pytest.raises(SqlError, match="doesn't fit"), locked.stream(large) as answer:
+        list(answer)
+    with pytest.raises(InvalidInputError, match="row_limit"), locked.stream("SELECT 1", row_limit=0):
+        pass
+
+
+def test_a_failure_behind_a_part_of_the_rows_is_one(warehouse):
+    asked = "SELECT CASE WHEN i < 900000 THEN i ELSE CAST('x' || i AS INT) END FROM range(1000000) AS r(i)"
+    with warehouse.locked(row_limit=10**9, workers=1) as wide:
+        for text, error in ((asked, "failed"), ("SELECT * FROM range(90000000)", "more than its 64 MiB")):
+            sizes: list[int] = []
+            with wide.stream(text) as answer, pytest.raises(SqlError, match=error):
+                sizes.extend(batch.num_rows for batch in answer)
+            assert sum(sizes) > 10_000
+            assert not answer.is_truncated
+
+
+def test_who_asked_may_leave_in_the_middle(warehouse):
+    with warehouse.locked(workers=1, row_limit=10**9, result_bytes=1 << 40) as alone:
+        for _ in range(3):
+            with alone.stream("SELECT * FROM range(1000000000)") as answer:
+                assert next(iter(answer)).num_rows
+        assert alone.answer("SELECT 1 AS a").rows.to_pylist() == [{"a": 1}]
+
+
+def test_a_question_is_cancelled_from_another_thread_at_any_time(locked):
+    endless = "SELECT sum(list_reduce(range(i % 2 + 1000), lambda x, y: x + y % 7)) FROM range(1000000000) AS r(i)"
+    for delay_s in (0.0, 0.3):
+        cancel = Cancel()
+        timer = threading.Timer(delay_s, cancel.cancel)
+        timer.start()
+        with pytest.raises(QueryCancelledError), locked.stream(endless, cancel=cancel) as answer:
+            list(answer)
+        timer.join()
+    cancel = Cancel()
+    with locked.stream("SELECT * FROM range(9000000)", row_limit=9000, cancel=cancel) as answer:
+        batches = iter(answer)
+        next(batches)
+        cancel.cancel()
+        # What was on its way may still come.
+        with contextlib.suppress(QueryCancelledError):
+            list(batches)
 
 
 def test_tables_and_experiments_are_granted_by_name(warehouse):
@@ -253,7 +369,10 @@ def test_rows_are_granted_by_the_experiment_of_their_run_whatever_the_events(
         prepared = prepare(engine, reading, f"SELECT * FROM {name}", ("1",))
         asked = read_asked(write_asked(Asked(prepared.text, prepared.relations, BOUNDS)))
         with open_database() as db:
-            got, _ = answer(db, asked)
+            answer(db, asked, said := io.BytesIO())
+            said.seek(0)
+            read_header(said)
+            got = pa.ipc.open_stream(said).read_all()
         every = engine.query(f"SELECT * FROM {name}", reading=reading).to_pylist()
         assert texts(got.to_pylist()) == texts([row for row in every if row["run_id"] in runs]), name
     engine.close()

@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 
 from mlwarehouse import Warehouse
 from mlwarehouse.mlflow_api import MlflowStore
-from mlwarehouse.server import create_app
+from mlwarehouse.server import Options, create_app, find_page
 from mlwarehouse.server.limits import Buckets
 
 API = "/api/2.0/mlflow/"
@@ -101,13 +101,17 @@ class Guarded:
         return rows
 
 
+OPTIONS = Options(mlflow_page=find_page())
+"""All that a server can do."""
+
+
 @contextmanager
 def guarded(place: Path, *, rate_limit: float = 0) -> Iterator[Guarded]:
     """Serve a new warehouse; there is a user `root`, who may do everything."""
     warehouse = Warehouse(place, committer="off", capture_code=False, durability="os", actor="the-process")
     warehouse.create()
     store = MlflowStore(warehouse, artifact_root="mlflow-artifacts:")
-    app = create_app(store, access=warehouse.access, rate_limit=rate_limit)
+    app = create_app(store, access=warehouse.access, rate_limit=rate_limit, options=OPTIONS)
     if not rate_limit:
         app.state.admission.limits.strangers = Buckets(0, 1)
     with TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False) as client:

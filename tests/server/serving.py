@@ -81,7 +81,10 @@ class Server:
 def start(place: Path, *options: str, port: int = 0, **settings: str) -> Server:
     """Start a server on a port, 0 being a free one, and wait until it says where it is."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "mlwarehouse", "serve", "--warehouse", str(place), "--port", str(port), *options],
+        [
+            *(sys.executable, "-m", "mlwarehouse", "serve", "--warehouse", str(place), "--port", str(port)),
+            *("--no-request-log", *options),
+        ],
         env={**os.environ, "PYTHONPATH": str(ROOT), "MLWAREHOUSE_MAINTENANCE": "off", **settings},
         stderr=subprocess.PIPE,
         text=True,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from starlette.applications import Starlette
@@ -15,8 +16,10 @@ from starlette.routing import BaseRoute, Host, Mount, Route, WebSocketRoute
 from mlwarehouse import Warehouse
 from mlwarehouse.access import LADDER, PUBLIC
 from mlwarehouse.mlflow_api import CALLS, Call, MlflowStore
-from mlwarehouse.server import create_app
+from mlwarehouse.server import Options, create_app, find_page
 from mlwarehouse.server.access import NEEDS, Gate, UndeclaredRouteError, check_gated, gated
+
+STATIC = "static-files/{path:path}"
 
 
 async def _anything(request: Request) -> Response:
@@ -67,12 +70,17 @@ def test_the_application_does_not_start_with_a_route_of_which_nothing_is_declare
     store.close()
 
 
+def _nothing(environment: Any, begin: Any) -> list[bytes]:
+    return []
+
+
 def test_what_is_declared_is_there_and_no_more_is_public() -> None:
-    app = create_app(None)
+    app = create_app(None, options=Options(mlflow_page=find_page(), dashboards=_nothing))
     there = {f"{method} {route.path}" for route in app.routes for method in route.app.needs}
     assert {key for key in NEEDS if not key.startswith("*")} <= there
     public = {key for key, needs in NEEDS.items() if any(need.role == "public" for need in needs)}
-    assert public == {f"GET /{path}" for path in ("health", "version", "login", "login/callback", "logout")}
+    ours = ("health", "version", "login", "login/callback", "logout", "healthz", "readyz", "api/v1/openapi.json")
+    assert public == {f"GET /{path}" for path in (*ours, STATIC)}
 
 
 @pytest.mark.parametrize("call", CALLS, ids=lambda c: f"{c.method} {c.path}")

@@ -182,7 +182,9 @@ def test_no_address_is_open_because_nobody_thought_of_it(server: Guarded, method
     for address in (path, path.replace("/api/", "/ajax-api/", 1), f"{path}/", path.upper(), f"/{path}"):
         assert server.ask(None, method, address).status_code == 401
         answer = server.ask("root", method, address, {} if method == "POST" else None)
-        assert answer.status_code in (400, 404, 405, 501), (address, answer.text)
+        # A client takes what follows two slashes for a name, and asks for the page.
+        is_page = address.startswith("//") and answer.text == server.ask("root", "GET", "/").text
+        assert answer.status_code in (400, 404, 405, 501) or is_page, (address, answer.text)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from mlwarehouse.mlflow_api import CALLS
 from mlwarehouse.server import create_app
 from mlwarehouse.server.things import FINDERS
 
-from .guarded import API, Guarded, guarded
+from .guarded import API, OPTIONS, Guarded, guarded
 
 ROLES = LADDER[1:]
 
@@ -102,11 +102,19 @@ class Address:
     fields: tuple[str, ...] = ()
 
 
+MORE: dict[str, dict[str, str]] = {
+    "/get-artifact": {"path": "x.txt"},
+    "/model-versions/get-artifact": {"version": "1", "path": "x.txt"},
+    "/ajax-api/2.0/mlflow/logged-models/{model_id}/artifacts/files": {"artifact_file_path": "x.txt"},
+    "/static-files/{path:path}": {"path": "index.html"},
+}
+"""What some addresses are asked with, beside what their needs name."""
+
 ADDRESSES = [
     *(Address(c.method, API + c.path, c.needs, tuple(f.name for f in c.fields if f.required)) for c in CALLS),
     *(
         Address("GET" if method == "*" else method, route.path, needs)
-        for route in create_app(None).routes  # type: ignore[arg-type]
+        for route in create_app(None, options=OPTIONS).routes  # type: ignore[arg-type]
         for method, needs in route.app.needs.items()
     ),
 ]
@@ -114,7 +122,7 @@ ADDRESSES = [
 
 def test_every_route_is_asked() -> None:
     asked = {(a.method, a.path) for a in ADDRESSES}
-    for route in create_app(None).routes:
+    for route in create_app(None, options=OPTIONS).routes:
         assert isinstance(route, Route | Mount)
         for method in set(getattr(route, "methods", None) or ["GET"]) - {"HEAD"}:
             assert (method, route.path) in asked or route.path == "/{rest:path}"
@@ -122,8 +130,10 @@ def test_every_route_is_asked() -> None:
 
 def _ask(world: World, address: Address, user: str | None, token: str | None = None) -> Any:
     named = {*address.fields, *(need.field for need in address.needs if need.field)}
-    path = re.sub(r"\{(\w+)(?::\w+)?\}", lambda m: "nothing" if m[1] == "rest" else world.values[m[1]], address.path)
-    given = {name: world.values[name] for name in named} | ({"path": "x.txt"} if path == "/get-artifact" else {})
+    more = MORE.get(address.path, {})
+    values = {**world.values, "rest": "nothing", "query_id": "nothing", **more}
+    path = re.sub(r"\{(\w+)(?::\w+)?\}", lambda m: values[m[1]], address.path)
+    given = {name: world.values[name] for name in named} | more
     if address.path.endswith("/{where:path}") and address.method == "PUT":
         return world.server.ask(user, "PUT", path, b"x", token=token)
     if address.method == "GET":
