@@ -20,9 +20,9 @@ def trial_data() -> Path:
     return Path(place)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def mlflow_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a server of MLflow's, which the tests of this folder share."""
+    """The address of a server of MLflow's; what one file's tests bring there is no other's."""
     with served(tmp_path_factory.mktemp("mlflow-server")) as address:
         yield address
 
