@@ -20,7 +20,7 @@ from typing import Any
 
 from mlwarehouse.access.needs import LADDER, Role
 from mlwarehouse.access.principals import EVERYTHING, Right
-from mlwarehouse.access.state import GROUP, AccessState, Token, fold
+from mlwarehouse.access.state import GROUP, PURGED, AccessState, Token, fold
 from mlwarehouse.access.tokens import new_token
 from mlwarehouse.engines.base import Engine, Txn
 from mlwarehouse.errors import (
@@ -304,7 +304,7 @@ class Access:
 
 def is_user_name(name: str) -> bool:
     """Whether a user can be called so."""
-    return bool(_NAME.fullmatch(name))
+    return bool(_NAME.fullmatch(name)) and name != PURGED
 
 
 def _need_user(state: AccessState, name: str) -> None:

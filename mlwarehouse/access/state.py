@@ -11,6 +11,9 @@ from mlwarehouse.access.needs import Role
 from mlwarehouse.access.principals import Principal, Right
 from mlwarehouse.access.tokens import is_token, token_id_of
 
+PURGED = "purged"
+"""What stands in place of a user whom a purge made forget: nobody, whatever was granted to those who had that name."""
+
 GROUP = "group:"
 """What the principal of a group begins with."""
 
@@ -92,6 +95,8 @@ def fold(events: Iterable[Mapping[str, Any]]) -> AccessState:
     seq = 0
     for event in events:
         seq, kind, name, at = event["seq"], event["kind"], event["principal"], event["event_at"]
+        if name == PURGED:
+            continue
         if kind == "user_added":
             users.add(name)
         elif kind == "user_removed":

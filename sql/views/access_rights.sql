@@ -16,7 +16,8 @@ WITH folded AS (
         MAX(seq) AS last_seq,
         ARG_MAX({'kind': kind, 'actor': actor, 'comment': comment, 'event_at': event_at}, seq) AS last_change
     FROM access_events
-    WHERE kind IN ('role_granted', 'role_revoked')
+    -- What a purge made forget is nobody's.
+    WHERE kind IN ('role_granted', 'role_revoked') AND principal <> 'purged'
     GROUP BY principal, role, object
 ),
 

@@ -222,6 +222,29 @@ def test_who_could_do_what_then_is_a_question(warehouse: Warehouse) -> None:
     ]
 
 
+def test_a_user_whom_a_purge_made_forget_has_nothing_left(warehouse: Warehouse) -> None:
+    """Their name becomes a word that all have whom one forgot."""
+    access, texts = warehouse.access, []
+    for name, role in (("ana", "admin"), ("bob", "reader")):
+        access.add_user(name)
+        access.grant(role, name)
+        texts.append(access.create_token(name, "t")[0])
+        theirs = Warehouse(warehouse.uri, committer="off", capture_code=False, actor=name)
+        with theirs.start_run():
+            pass
+        theirs.close()
+        warehouse.flush()
+        warehouse.purge(user=name, dry_run=False)
+    state = access.state()
+    assert [state.known_by(text, access.now()) for text in texts] == [None, None]
+    assert not state.rights
+    assert warehouse.sql("SELECT * FROM access_rights", output_format="arrow").num_rows == 0
+    named = warehouse.sql("SELECT DISTINCT principal FROM access_events", output_format="arrow").to_pylist()
+    assert named == [{"principal": "purged"}]
+    with pytest.raises(InvalidInputError):
+        access.add_user("purged")
+
+
 def test_the_commands(tmp_path: Path) -> None:
     place = ["--warehouse", str(tmp_path / "wh")]
     warehouse = Warehouse(tmp_path / "wh", committer="off", capture_code=False)

@@ -6,8 +6,9 @@ WITH folded AS (
     MAX(seq) AS last_seq,
     ARG_MAX({'kind': kind, 'actor': actor, 'comment': comment, 'event_at': event_at}, seq) AS last_change
   FROM access_events
+  /* What a purge made forget is nobody's. */
   WHERE
-    kind IN ('role_granted', 'role_revoked')
+    kind IN ('role_granted', 'role_revoked') AND principal <> 'purged'
   GROUP BY
     principal,
     role,

@@ -9,8 +9,9 @@ WITH folded AS (
       seq
     ) AS last_change
   FROM access_events
+  /* What a purge made forget is nobody's. */
   WHERE
-    kind IN ('role_granted', 'role_revoked')
+    kind IN ('role_granted', 'role_revoked') AND principal <> 'purged'
   GROUP BY
     principal,
     role,
