@@ -208,7 +208,7 @@ class Predicting(SparkScoring, Labelling):
         from mlwarehouse.engines.base import Appended
         from mlwarehouse.query.progress import shown
         from mlwarehouse.tables import PREDICTIONS
-        from mlwarehouse.udf.streaming import BATCH_ROWS, What
+        from mlwarehouse.udf.streaming import BATCH_ROWS, Tally, What
 
         tally = Tally()
         if self.engine().has_applied(PREDICTIONS, [txn_of(scoring)]):

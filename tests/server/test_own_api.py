@@ -500,6 +500,10 @@ def test_who_may_read_some_experiments_is_told_of_no_others(api: Any) -> None:
     nobody = TestClient(In(api.client.app, Principal("bob")))
     assert sql(SimpleNamespace(client=nobody), "SELECT * FROM runs").json()["rows"] == []
     assert nobody.get("/api/v1/changes").json()["changes"] == []
+    # What is kept is kept in their name.
+    writer = TestClient(In(api.client.app, Principal("cleo", frozenset({Right("writer")}))))
+    assert writer.post("/api/v1/snapshots", json={"keep": True, "name": "of-cleo"}).json()["kept_by"] == "cleo"
+    assert writer.delete("/api/v1/snapshots/of-cleo").status_code == 204
     # A question is cancelled by who asked it, and by an admin.
     state = api.client.app.state.api
     with acting_as(ann), state.question("question-of-ann") as (_, cancel):
