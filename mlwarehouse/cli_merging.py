@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from mlwarehouse.cli_options import JsonOption, WarehouseOption
-from mlwarehouse.cli_output import Progress, print_json, record
+from mlwarehouse.cli_output import Progress, note, print_json, record
 from mlwarehouse.warehouse import Warehouse
 
 
@@ -29,15 +29,19 @@ def merge(
 
 
 def export(
-    target: Annotated[str, typer.Argument(help="A folder that isn't there.")],
+    target: Annotated[str, typer.Argument(help="A folder that isn't there, or the address of a server of MLflow's.")],
+    experiment: Annotated[
+        list[str] | None,
+        typer.Option("--experiment", "-e", help="Only runs of this experiment, to a server; may repeat."),
+    ] = None,
     warehouse: WarehouseOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write all there is into one folder of Parquet files, from which `merge` brings it back.
+    """Write all there is into a folder of Parquet files, which `merge` brings back; or send it to a server of MLflow's.
 
     Example: mlwarehouse export ./export --warehouse ./wh
     """
-    written = Warehouse(warehouse).export(target, on_progress=_Line())
+    written = Warehouse(warehouse).export(target, experiment_names=experiment, on_progress=_Line())
     if as_json:
         print_json(record(written))
     else:
@@ -45,14 +49,17 @@ def export(
 
 
 class _Line:
-    """Tells each table that is done."""
+    """Tells what is done."""
 
     def __init__(self) -> None:
         self._progress: Progress | None = None
 
-    def __call__(self, table: str, _: int, total: int) -> None:
+    def __call__(self, what: str, done: int, total: int) -> None:
+        if what == "runs":
+            note(f"{done:,}/{total:,} runs")
+            return
         self._progress = self._progress or Progress("table", total)
-        self._progress.step(table)
+        self._progress.step(what)
 
 
 COMMANDS = (merge, export)

@@ -185,9 +185,9 @@ def merge(other: Any, *, dry_run: bool = False, on_progress: Any = None) -> Any:
     return get_warehouse().merge(other, dry_run=dry_run, on_progress=on_progress)
 
 
-def export(target: str | Path, *, on_progress: Any = None) -> Any:
-    """Write all there is into one folder of Parquet files; see `Warehouse.export`."""
-    return get_warehouse().export(target, on_progress=on_progress)
+def export(target: str | Path, *, experiment_names: Sequence[str] | None = None, on_progress: Any = None) -> Any:
+    """Hand out what is here: as a folder of Parquet files, or to a server of MLflow's; see `Warehouse.export`."""
+    return get_warehouse().export(target, experiment_names=experiment_names, on_progress=on_progress)
 
 
 def log_artifact(local_path: str | Path, artifact_path: str | None = None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.client
 import json
 import math
@@ -11,7 +12,7 @@ import random
 import ssl
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, BinaryIO, cast
 from urllib.parse import SplitResult, quote, unquote, urlencode, urlsplit
@@ -27,6 +28,9 @@ FOR_NOW = frozenset((408, 429, 500, 502, 503, 504))
 TIMEOUT_S = 120.0
 
 CHUNK_BYTES = 1 << 20
+
+Body = bytes | Callable[[], BinaryIO] | None
+"""What is sent with a call; a file is opened for each try."""
 
 MAX_ANSWER_BYTES = 256 << 20
 """A longer answer is refused; files don't count."""
@@ -157,15 +161,20 @@ class RestClient:
             if promised is not None and n != int(promised):
                 raise StorageError(f"`{self.place}` broke off `{path}` after {n:,} of {promised} bytes.")
 
-    def send(self, path: str, source: BinaryIO, size_bytes: int) -> None:
-        """Send a file by PUT; it can be read again by ``seek(0)``.
+    def send(self, path: str, opened: Callable[[], BinaryIO], size_bytes: int) -> None:
+        """Send a file by PUT.
+
+        Args:
+            path: As for `read`.
+            opened: Opens it, for each try.
+            size_bytes: Its size.
 
         Raises:
             Refused: As for `get`.
             StorageError: Likewise.
         """
         headers = {"Content-Length": str(size_bytes), "Content-Type": "application/octet-stream"}
-        with self._asked("PUT", quote(path), source, headers, again=True) as answer:
+        with self._asked("PUT", quote(path), opened, headers, again=True) as answer:
             answer.read()
 
     def _json(self, method: str, path: str, body: bytes | None, *, again: bool) -> dict[str, Any]:
@@ -184,7 +193,7 @@ class RestClient:
 
     @contextmanager
     def _asked(
-        self, method: str, path: str, body: bytes | BinaryIO | None, headers: Mapping[str, str], *, again: bool
+        self, method: str, path: str, body: Body, headers: Mapping[str, str], *, again: bool
     ) -> Iterator[http.client.HTTPResponse]:
         answer = self._answer(method, path, body, headers, again)
         try:
@@ -197,16 +206,15 @@ class RestClient:
                 self._drop()
 
     def _answer(
-        self, method: str, path: str, body: bytes | BinaryIO | None, headers: Mapping[str, str], again: bool
+        self, method: str, path: str, body: Body, headers: Mapping[str, str], again: bool
     ) -> http.client.HTTPResponse:
         url = self._base + (path if path.startswith("/") else f"/api/2.0/{path}")
         for tries in range(1, TRIES + 1):
             is_last = tries == TRIES or not again
             try:
-                if body is not None and not isinstance(body, bytes):
-                    body.seek(0)
                 connection = self._connection()
-                connection.request(method, url, body=body, headers={**self._headers, **headers})
+                with contextlib.nullcontext(body) if body is None or isinstance(body, bytes) else body() as content:
+                    connection.request(method, url, body=content, headers={**self._headers, **headers})
                 answer = connection.getresponse()
             except (OSError, http.client.HTTPException) as error:
                 self._drop()

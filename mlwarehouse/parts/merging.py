@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ from mlwarehouse.parts.base import Base
 from mlwarehouse.parts.modelling import Modelling
 
 if TYPE_CHECKING:
+    from mlwarehouse.exports import ExportReport
     from mlwarehouse.merging import MergeReport, Other, ParquetExport
 
 Told = Callable[[str, int, int], None]
@@ -58,24 +59,51 @@ class Merging(Modelling):
                 on_progress=on_progress,
             )
 
-    def export(self, target: str | Path, *, on_progress: Told | None = None) -> ParquetExport:
-        """Write all there is into one folder of Parquet files, from which `merge` brings it back.
+    def export(
+        self,
+        target: str | Path,
+        *,
+        experiment_names: Sequence[str] | None = None,
+        on_progress: Told | None = None,
+    ) -> ParquetExport | ExportReport:
+        """Hand out what is here: as one folder of Parquet files, or to a server that speaks MLflow's REST API.
+
+        `merge` brings a folder back. A server gets what it lacks: again sends only what came since.
 
         Args:
-            target: A folder that isn't there.
-            on_progress: Told each table that is done, and the how-manieth of how many it is.
+            target: A folder that isn't there; or a server's address, as ``http://…`` or ``https://…``.
+            experiment_names: Of a server: the experiments whose runs are sent, without models; None sends everything.
+            on_progress: Told what is done: each table, or how many of the runs.
 
         Returns:
-            What was written.
+            What was written, a `ParquetExport`; or what was sent, an `ExportReport`.
 
         Raises:
-            InvalidInputError: Something is there.
+            InvalidInputError: Something is in the folder's place; or a folder was given and experiments.
+            NotFoundError: There is no such experiment.
             WarehouseNotFoundError: There is no warehouse.
-            StorageError: It couldn't be written; then nothing is there.
+            StorageError: It couldn't be written, and nothing is there; or the server doesn't answer or let us, and what
+                was sent by then stays.
         """
         from mlwarehouse.merging import export_parquet
 
         state = _committed(self)
+        if str(target).startswith(("http://", "https://")):
+            from mlwarehouse.exports import export_to
+            from mlwarehouse.imports.rest_client import RestClient
+
+            return export_to(
+                RestClient(str(target)),
+                engine=state.engine,
+                reading=state.reading,
+                store=state.store,
+                registry=self.registry,
+                warehouse_id=state.warehouse_id,
+                experiment_names=experiment_names,
+                on_progress=on_progress,
+            )
+        if experiment_names is not None:
+            raise InvalidInputError("A folder of Parquet files gets all experiments; leave `experiment_names` out.")
         return export_parquet(
             Path(target).expanduser(),
             engine=self.engine(),
