@@ -90,18 +90,19 @@ class Pinning(Base):
         return Snapshot(self.warehouse_id, time.time_ns() // 1_000_000, versions, checks)
 
     def _keep(self, snapshot: Snapshot, name: str | None, note: str | None) -> None:
+        from mlwarehouse.access import acting
         from mlwarehouse.engines.pins import Pin, write_pin
         from mlwarehouse.ingest.identity import login_name
         from mlwarehouse.parts.maintainer import maintainer_lock
         from mlwarehouse.tables import TABLES_BY_NAME
 
-        now = dt.datetime.now(dt.UTC)
+        now, who = dt.datetime.now(dt.UTC), acting()
         kept = KeptSnapshot(
             name=name if name is not None else f"{now:%Y-%m-%dT%H%M%S.%f}"[:-3] + "Z",
             snapshot=snapshot,
             note=note,
             kept_at=int(now.timestamp() * 1000),
-            kept_by=self.settings.actor or login_name(),
+            kept_by=self.settings.actor or login_name() if who is None else who.name,
         )
         tables = self.engine().tables
         # While files are looked up and written down, nobody removes them.

@@ -13,7 +13,7 @@ from .serving import Server, mlflow_set_to, start
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    running = start(tmp_path_factory.mktemp("server") / "wh", "--sql-mib", "64")
+    running = start(tmp_path_factory.mktemp("server") / "wh", "--sql-mib", "64", "--sql-seconds", "600")
     yield running
     running.stop()
 

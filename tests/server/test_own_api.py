@@ -143,6 +143,7 @@ def new_run(api: Any) -> str:
 
 
 def test_rows_are_left_out_only_where_that_was_asked_for_and_it_is_said(api: Any) -> None:
+    assert sql(api, "SELECT 'x'::BLOB AS b, DATE '2026-01-02' AS d").json()["rows"] == [["eA==", "2026-01-02"]]
     told = sql(api, "SELECT * FROM range(12000)").json()
     assert (len(told["rows"]), told["is_truncated"]) == (12000, False)
     told = sql(api, "SELECT * FROM range(5000)", row_limit=3000).json()
@@ -189,6 +190,8 @@ def test_what_is_not_json_or_too_long_or_not_there_is_refused(api: Any) -> None:
     refused(sql(api, "SELECT 1", "image/png, text/html"), 406, "Accept")
     refused(api.client.get("/api/v1/nothing"), 404, "openapi.json")
     refused(api.client.delete("/api/v1/sql/abcdefgh"), 404, "abcdefgh")
+    refused(api.client.put("/api/v1/snapshots"), 405, "GET or POST")
+    refused(api.client.get("/api/v1/sql/abcdefgh"), 405, "DELETE")
 
 
 def test_a_snapshot_is_taken_kept_told_of_and_released(api: Any) -> None:
@@ -500,6 +503,10 @@ def test_who_may_read_some_experiments_is_told_of_no_others(api: Any) -> None:
     nobody = TestClient(In(api.client.app, Principal("bob")))
     assert sql(SimpleNamespace(client=nobody), "SELECT * FROM runs").json()["rows"] == []
     assert nobody.get("/api/v1/changes").json()["changes"] == []
+    # What is kept is kept in their name.
+    writer = TestClient(In(api.client.app, Principal("cleo", frozenset({Right("writer")}))))
+    assert writer.post("/api/v1/snapshots", json={"keep": True, "name": "of-cleo"}).json()["kept_by"] == "cleo"
+    assert writer.delete("/api/v1/snapshots/of-cleo").status_code == 204
     # A question is cancelled by who asked it, and by an admin.
     state = api.client.app.state.api
     with acting_as(ann), state.question("question-of-ann") as (_, cancel):

@@ -89,7 +89,8 @@ def test_an_answer_beyond_the_limit_is_refused_or_broken_off_and_never_cut(serve
 
 def test_a_question_is_cancelled_by_its_id(server: Server) -> None:
     connection = ask(server, ENDLESS, query_id="endless-1")
-    wait_until(lambda: server.ask("POST", "/api/v1/sql", {"sql": "SELECT 1", "query_id": "endless-1"})[0] == 409)
+    wait_until(lambda: n_questions(server) == 1)
+    assert server.ask("POST", "/api/v1/sql", {"sql": "SELECT 1", "query_id": "endless-1"})[0] == 409
     assert server.ask("DELETE", "/api/v1/sql/endless-1")[0] == 204
     answer = connection.getresponse()
     assert (answer.status, json.loads(answer.read())["code"]) == (408, "CANCELLED")

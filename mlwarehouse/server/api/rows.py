@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 from collections.abc import Callable, Iterator
@@ -41,7 +42,7 @@ def to_json(answer: AnswerStream) -> Iterator[bytes]:
                 list(zip(*map(_values, batch.columns), strict=True)),
                 ensure_ascii=False,
                 separators=(",", ":"),
-                default=str,
+                default=_text,
             )
             yield f"{before}{rows[1:-1]}".encode()
             before = ","
@@ -87,5 +88,10 @@ def _taken(out: io.BytesIO) -> bytes:
     return content
 
 
+def _text(value: Any) -> str:
+    """What JSON has no word for: bytes in base 64, all else as Python writes it."""
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
+
+
 def _json(value: Any) -> str:
-    return json.dumps(plain(value), ensure_ascii=False, separators=(",", ":"), default=str, allow_nan=False)
+    return json.dumps(plain(value), ensure_ascii=False, separators=(",", ":"), default=_text, allow_nan=False)
