@@ -16,6 +16,7 @@ from starlette.requests import Request
 
 from mlwarehouse.access import LADDER, Need, Principal, acting
 from mlwarehouse.access.service import Access
+from mlwarehouse.access.tokens import token_id_of
 from mlwarehouse.errors import PermissionDeniedError
 from mlwarehouse.mlflow_api import MlflowStore
 from mlwarehouse.server.limits import Buckets
@@ -96,8 +97,11 @@ class Admission:
         if person is None and token is None:
             return None
         state = self.access.glance()
-        if state is None:
-            state = await run_in_threadpool(self.access.state, is_fresh=False)
+        # A token that isn't known may have been made a moment ago.
+        token_id = token_id_of(token or "")
+        is_new = state is not None and token_id is not None and token_id not in state.tokens
+        if state is None or is_new:
+            state = await run_in_threadpool(self.access.state, is_fresh=is_new)
         if person is not None:
             return state.person(person.name, person.groups)
         return state.known_by(token or "", self.access.now())

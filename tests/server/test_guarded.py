@@ -223,6 +223,15 @@ def test_a_revoked_token_ends_at_once(server: Guarded) -> None:
     other.close()
 
 
+def test_a_token_holds_from_the_moment_it_is_made(server: Guarded) -> None:
+    known = server.user("early", ("reader", "*"))
+    server.done(known, "GET", "experiments/search", max_results=1)
+    other = Warehouse(server.warehouse.uri, actor="other")
+    server.tokens["late"] = other.access.create_token(known, "another")[0]
+    server.done("late", "GET", "experiments/search", max_results=1)
+    other.close()
+
+
 def test_a_route_that_forgets_to_check_sends_nothing(tmp_path: Path) -> None:
     async def forgets(request: Request) -> Response:
         return PlainTextResponse("secret")
