@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+import anyio
 from starlette.testclient import TestClient
 
 from mlwarehouse import Warehouse
@@ -63,8 +65,12 @@ class Guarded:
     def ask_exactly(self, user: str, method: str, path: str, body: bytes = b"") -> tuple[int, str]:
         """The status and text of an answer to a path that no client has tidied up; it is what `path` decodes to."""
         said: list[dict[str, Any]] = []
+        sent = itertools.count()
 
         async def receive() -> dict[str, Any]:
+            if next(sent):
+                # Nothing more comes, and nobody goes away.
+                await anyio.sleep_forever()
             return {"type": "http.request", "body": body, "more_body": False}
 
         async def send(message: Any) -> None:
