@@ -126,7 +126,14 @@ def _open_delta(path: Path, at: int | None) -> FileRows:
         raise InvalidInputError(f"`at` is {at!r}; the Delta table `{path}` has versions 0 to {newest}.")
     version = newest if at is None else at
     try:
-        dataset = DeltaTable(path, version=version).to_pyarrow_dataset()
+        table = DeltaTable(path, version=version)
+        if table.metadata().configuration.get("delta.columnMapping.mode", "none") != "none":
+            # delta-rs reads it, and gives columns the names that they have in the files, or none.
+            raise InvalidInputError(
+                f"The Delta table `{path}` maps its columns to other names in its files, which only Spark reads: pass "
+                '`engine="spark"`.'
+            )
+        dataset = table.to_pyarrow_dataset()
         return FileRows(dataset.schema, version, dataset.count_rows(), path, dataset)
     except (DeltaError, pa.ArrowException, OSError) as error:
         raise InvalidInputError(

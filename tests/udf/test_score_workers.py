@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from mlwarehouse import Warehouse
 from mlwarehouse.engines import embedded_commit, embedded_scan
 from mlwarehouse.engines.base import Txn
+from mlwarehouse.engines.embedded_files import open_file
 from mlwarehouse.engines.embedded_scan import Piece, scan, spread
 from mlwarehouse.engines.spark import SparkEngine
 from mlwarehouse.errors import InvalidInputError, ModelError, NotFoundError, SignatureError, StorageError
@@ -83,6 +84,8 @@ def test_what_its_files_do_not_say_is_left_to_spark(tmp_path, changes):
     log.write_text(text)
     assert DeltaTable(tmp_path / "t").version() == 0
     assert scan(tmp_path / "t", version=0) is None
+    with pytest.raises(InvalidInputError, match="maps its columns to other names|can't be read: .*deletionVectors"):
+        open_file(tmp_path / "t")
 
 
 def test_other_files_and_damaged_ones_are_left_to_spark(tmp_path):
