@@ -84,7 +84,7 @@ def test_what_its_files_do_not_say_is_left_to_spark(tmp_path, changes):
     log.write_text(text)
     assert DeltaTable(tmp_path / "t").version() == 0
     assert scan(tmp_path / "t", version=0) is None
-    with pytest.raises(InvalidInputError, match="maps its columns to other names|can't be read: .*deletionVectors"):
+    with pytest.raises(InvalidInputError, match=r"maps its columns to other names|can't be read: .*deletionVectors"):
         open_file(tmp_path / "t")
 
 
