@@ -360,9 +360,7 @@ def test_mlflows_client_says_who_it_is_over_tls(tmp_path: Path, monkeypatch: pyt
     warehouse.access.grant("admin", "ada")
     token, _ = warehouse.access.create_token("ada", "laptop")
     warehouse.close()
-    print("0", time.time())
     server = start(tmp_path / "wh", "--auth", "--tls-cert", str(cert), "--tls-key", str(key))
-    print("1", time.time())
     assert server.uri.startswith("https://127.0.0.1:")
     monkeypatch.setenv("MLFLOW_TRACKING_SERVER_CERT_PATH", str(cert))
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
@@ -370,12 +368,10 @@ def test_mlflows_client_says_who_it_is_over_tls(tmp_path: Path, monkeypatch: pyt
         with pytest.raises(mlflow.MlflowException, match="Say who you are"):
             client.search_experiments()
         monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", token)
-        print("a", time.time())
         with mlflow.start_run() as run:
             mlflow.log_metric("m", 1.0)
             mlflow.log_text("hello", "a.txt")
         assert mlflow.artifacts.load_text(f"{run.info.artifact_uri}/a.txt") == "hello"
-        print("b", time.time())
         monkeypatch.delenv("MLFLOW_TRACKING_TOKEN")
         monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "ada")
         monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", token)
@@ -383,7 +379,5 @@ def test_mlflows_client_says_who_it_is_over_tls(tmp_path: Path, monkeypatch: pyt
     context = ssl.create_default_context(cafile=str(cert))
     with urllib.request.urlopen(f"{server.uri}/health", timeout=60, context=context) as answer:
         assert "max-age" in answer.headers["Strict-Transport-Security"]
-    t = time.time()
     server.stop()
-    print("stop", time.time() - t)
     assert Warehouse(tmp_path / "wh").sql("SELECT DISTINCT actor FROM run_events")["actor"].tolist() == ["ada"]
