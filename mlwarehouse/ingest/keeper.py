@@ -47,6 +47,7 @@ class Keeper:
         self._send_heartbeats = send_heartbeats
         self._retry_artifacts = retry_artifacts
         self._see_to_committer = see_to_committer
+        self._n_syncs = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="mlwarehouse-keeper", daemon=True)
         self._thread.start()
@@ -75,10 +76,12 @@ class Keeper:
                 LOGGER.exception("looking after the spool failed; trying again in %s s", SYNC_S)
 
     def _look_after_the_spool(self) -> None:
-        was_dirty = self._writer.is_dirty
+        # Whoever answers for what they wrote, as a server does, has synced it by now.
+        has_news = self._writer.is_dirty or self._writer.n_syncs != self._n_syncs
         self._writer.heal()
-        if was_dirty:
+        if has_news:
             is_synced = not self._does_sync or self._writer.sync()
+            self._n_syncs = self._writer.n_syncs
             # Where the spool's place refuses there is nothing to commit, nor a log to start a committer with.
             if is_synced:
                 self._see_to_committer()

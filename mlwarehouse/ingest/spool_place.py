@@ -47,6 +47,7 @@ class SpoolPlace:
     Attributes:
         dropped: Rows that this process couldn't keep.
         is_dirty: Whether something was written since the last `sync`.
+        n_syncs: How often something that was written was forced to disk, by whomever.
     """
 
     def __init__(self, folder: SpoolFolder, *, always_sync: bool = False) -> None:
@@ -86,6 +87,7 @@ class SpoolPlace:
         self._has_duty = self._always_sync
         self.dropped = 0
         self.is_dirty = False
+        self.n_syncs = 0
         self._reserve.clear()
         for series in self._maps:
             series.clear()
@@ -182,6 +184,7 @@ class SpoolPlace:
             self._reserve.settled(placed)
             if self._outage.why:
                 return False
+            self.n_syncs += 1
             if self._outage.is_told:
                 self._outage.tell_of_healing(self._folder)
         return True

@@ -368,7 +368,7 @@ def test_mlflows_client_says_who_it_is_over_tls(tmp_path: Path, monkeypatch: pyt
         with pytest.raises(mlflow.MlflowException, match="Say who you are"):
             client.search_experiments()
         monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", token)
-        with mlflow.start_run() as run:
+        with mlflow.start_run(experiment_id="0") as run:
             mlflow.log_metric("m", 1.0)
             mlflow.log_text("hello", "a.txt")
         assert mlflow.artifacts.load_text(f"{run.info.artifact_uri}/a.txt") == "hello"
