@@ -15,6 +15,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
 from mlwarehouse.engines.embedded_commit import reason
+from mlwarehouse.engines.embedded_schema import maps_columns
 from mlwarehouse.errors import InvalidInputError, NotFoundError, did_you_mean
 
 _CSV_BLOCK = 8 << 20
@@ -127,7 +128,7 @@ def _open_delta(path: Path, at: int | None) -> FileRows:
     version = newest if at is None else at
     try:
         table = DeltaTable(path, version=version)
-        if table.metadata().configuration.get("delta.columnMapping.mode", "none") != "none":
+        if maps_columns(table):
             # delta-rs reads it, and gives columns the names that they have in the files, or none.
             raise InvalidInputError(
                 f"The Delta table `{path}` maps its columns to other names in its files, which only Spark reads: pass "

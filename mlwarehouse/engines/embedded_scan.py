@@ -18,6 +18,8 @@ import pyarrow.parquet as pq
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
+from mlwarehouse.engines.embedded_schema import maps_columns
+
 PIECE_BYTES = 16 << 20
 """Bytes of a file that make a piece, where its row groups allow that."""
 
@@ -105,8 +107,7 @@ def scan(path: Path, *, version: int | None = None) -> Scan | None:
         if version is None:
             return Scan(pq.read_schema(path), _pieces(str(path), {}), None) if path.suffix == ".parquet" else None
         table = DeltaTable(path, version=version)
-        mode = table.metadata().configuration.get("delta.columnMapping.mode", "none")
-        if mode != "none" or _READ_BY_ROW & set(table.protocol().reader_features or ()):
+        if maps_columns(table) or _READ_BY_ROW & set(table.protocol().reader_features or ()):
             return None
         # It refuses all features that it doesn't know.
         dataset = table.to_pyarrow_dataset()

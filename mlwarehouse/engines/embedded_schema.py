@@ -121,8 +121,7 @@ def check_features(spec: TableSpec, table: DeltaTable) -> None:
     """
     protocol = table.protocol()
     features = {*(protocol.reader_features or ()), *(protocol.writer_features or ())}
-    configuration = table.metadata().configuration
-    if configuration.get("delta.columnMapping.mode", "none") != "none":
+    if maps_columns(table):
         features.add("columnMapping")
     unknown = sorted(features - ALLOWED_FEATURES)
     if unknown:
@@ -154,3 +153,8 @@ def check_known(spec: TableSpec, table: DeltaTable) -> None:
             f"Table `{spec.name}` has the columns {', '.join(unknown)} of a later schema version than "
             f"{spec.version}, which this release knows: it is read and not written. Upgrade mlwarehouse."
         )
+
+
+def maps_columns(table: DeltaTable) -> bool:
+    """Whether a table's columns have other names in its files."""
+    return bool(table.metadata().configuration.get("delta.columnMapping.mode", "none") != "none")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mlwarehouse.imports.base import Oddity
+from mlwarehouse.imports.base import Oddity, oddity_counts, oddity_lines
 
 COUNTED: tuple[str, ...] = (
     "experiments",
@@ -39,14 +38,8 @@ class ExportReport:
 
     def oddity_counts(self) -> dict[str, int]:
         """How many oddities there are of each kind, the most first."""
-        return dict(Counter(o.kind for o in self.oddities).most_common())
+        return oddity_counts(self.oddities)
 
     def __str__(self) -> str:
         sent = ", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in self.added.items() if n)
-        first = {o.kind: o for o in reversed(self.oddities)}
-        lines = [f"{self.place}: {sent or 'nothing new'} sent"]
-        lines += [
-            f"  {n:,} × {kind}, the first in {first[kind].place}: {first[kind].detail}"
-            for kind, n in self.oddity_counts().items()
-        ]
-        return "\n".join(lines)
+        return "\n".join([f"{self.place}: {sent or 'nothing new'} sent", *oddity_lines(self.oddities)])

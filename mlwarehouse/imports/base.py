@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,6 +83,20 @@ class Oddity:
     kind: str
     place: str
     detail: str
+
+
+def oddity_counts(oddities: Sequence[Oddity]) -> dict[str, int]:
+    """How many oddities there are of each kind, the most first."""
+    return dict(Counter(o.kind for o in oddities).most_common())
+
+
+def oddity_lines(oddities: Sequence[Oddity]) -> list[str]:
+    """A line for each kind of oddity, the most first, with the first one of it."""
+    first = {o.kind: o for o in reversed(oddities)}
+    return [
+        f"  {n:,} × {kind}, the first in {first[kind].place}: {first[kind].detail}"
+        for kind, n in oddity_counts(oddities).items()
+    ]
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mlwarehouse.imports.base import Oddity
+from mlwarehouse.imports.base import Oddity, oddity_counts, oddity_lines
 
 COUNTED: tuple[str, ...] = (
     "experiments",
@@ -48,7 +47,7 @@ class ImportReport:
 
     def oddity_counts(self) -> dict[str, int]:
         """How many oddities there are of each kind, the most first."""
-        return dict(Counter(o.kind for o in self.oddities).most_common())
+        return oddity_counts(self.oddities)
 
     def __str__(self) -> str:
         will = "would add" if self.is_dry_run else "added"
@@ -58,7 +57,4 @@ class ImportReport:
             for name in COUNTED
             if self.found[name]
         ]
-        first = {o.kind: o for o in reversed(self.oddities)}
-        for kind, n in self.oddity_counts().items():
-            lines.append(f"  {n:,} × {kind}, the first in {first[kind].place}: {first[kind].detail}")
-        return "\n".join(lines)
+        return "\n".join(lines + oddity_lines(self.oddities))

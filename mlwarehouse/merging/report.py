@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mlwarehouse.imports.base import Oddity
+from mlwarehouse.imports.base import Oddity, oddity_counts
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class MergeReport:
 
     def oddity_counts(self) -> dict[str, int]:
         """How many oddities there are of each kind, the most first."""
-        return dict(Counter(o.kind for o in self.oddities).most_common())
+        return oddity_counts(self.oddities)
 
     def __str__(self) -> str:
         will = "would come" if self.is_dry_run else "came"
